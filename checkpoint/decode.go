@@ -1,0 +1,83 @@
+package checkpoint
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+// float is what tensors are decoded to.
+type float interface{ float32 | float64 }
+
+// A layout says how elements are packed: units of count elements in bytes bytes.
+type layout struct{ count, bytes int }
+
+// size returns the number of bytes of n elements, n a multiple of the unit.
+func (l layout) size(n int) int { return n / l.count * l.bytes }
+
+// layouts has every dtype that a checkpoint may list.
+var layouts = map[string]layout{
+	"F64": {1, 8}, "F32": {1, 4}, "F16": {1, 2}, "BF16": {1, 2},
+	"I64": {1, 8}, "I32": {1, 4}, "I16": {1, 2}, "I8": {1, 1},
+	"U64": {1, 8}, "U32": {1, 4}, "U16": {1, 2}, "U8": {1, 1},
+	"BOOL": {1, 1}, "C64": {1, 8}, "C128": {1, 16},
+	"F8_E4M3": {1, 1}, "F8_E5M2": {1, 1}, "F8_E8M0": {1, 1},
+	"F6_E2M3": {4, 3}, "F6_E3M2": {4, 3}, "F4": {2, 1},
+}
+
+// readableDTypes names the dtypes decoderFor knows, for messages.
+const readableDTypes = "F64, F32, F16, BF16"
+
+// decoderFor returns the function that decodes len(dst) elements of dtype,
+// little-endian whatever the host, or nil if the dtype is not floating point.
+func decoderFor[T float](dtype string) func(dst []T, src []byte) {
+	switch dtype {
+	case "F64":
+		return decodeF64[T]
+	case "F32":
+		return decodeF32[T]
+	case "F16":
+		return decodeF16[T]
+	case "BF16":
+		return decodeBF16[T]
+	}
+	return nil
+}
+
+func decodeF64[T float](dst []T, src []byte) {
+	src = src[:8*len(dst)]
+	for i := range dst {
+		dst[i] = T(math.Float64frombits(binary.LittleEndian.Uint64(src[8*i:])))
+	}
+}
+
+func decodeF32[T float](dst []T, src []byte) {
+	src = src[:4*len(dst)]
+	for i := range dst {
+		dst[i] = T(math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:])))
+	}
+}
+
+func decodeF16[T float](dst []T, src []byte) {
+	src = src[:2*len(dst)]
+	for i := range dst {
+		dst[i] = T(halfToFloat(binary.LittleEndian.Uint16(src[2*i:])))
+	}
+}
+
+func decodeBF16[T float](dst []T, src []byte) {
+	src = src[:2*len(dst)]
+	for i := range dst {
+		dst[i] = T(math.Float32frombits(uint32(binary.LittleEndian.Uint16(src[2*i:])) << 16))
+	}
+}
+
+// halfToFloat converts an IEEE binary16. Read with float32's exponent bias,
+// it is too small by 2^(127-15), subnormals included.
+func halfToFloat(h uint16) float32 {
+	sign := uint32(h&0x8000) << 16
+	bits := uint32(h&0x7fff) << 13
+	if h&0x7c00 == 0x7c00 {
+		return math.Float32frombits(sign | bits | 0x7f800000)
+	}
+	return math.Float32frombits(sign | math.Float32bits(math.Float32frombits(bits)*0x1p112))
+}
