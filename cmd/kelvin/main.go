@@ -60,7 +60,8 @@ func newRootCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-	// one line per subcommand, alphabetical
+		newDataCommand(),
+		// one line per subcommand, alphabetical
 	)
 	return root
 }
