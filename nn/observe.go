@@ -1,0 +1,52 @@
+package nn
+
+// An Observation is what one backward pass shows besides the gradient, for each
+// group of parameters (indexed as Network.Groups) and each example of the
+// batch. All of it is of the example's own loss, without weight decay, so the
+// means over the batch are those of the data energy. See docs/theory.md#t2.
+type Observation struct {
+	Loss      []float64   // [example]
+	Virial    [][]float64 // [group][example] θ_l·∇_l loss_i
+	GradNorm2 [][]float64 // [group][example] |∇_l loss_i|²
+}
+
+// fit sizes the observation and clears it, keeping its memory.
+func (o *Observation) fit(groups, examples int) {
+	o.Loss = fit(o.Loss, examples)
+	o.Virial = fit(o.Virial, groups)
+	o.GradNorm2 = fit(o.GradNorm2, groups)
+	for g := range groups {
+		o.Virial[g] = fit(o.Virial[g], examples)
+		o.GradNorm2[g] = fit(o.GradNorm2[g], examples)
+		clear(o.Virial[g])
+		clear(o.GradNorm2[g])
+	}
+}
+
+// A Signal is what one activation layer did to the last batch: A = φ(Z), both
+// Rows × Units. The slices belong to the network and live until its next pass.
+type Signal[T Float] struct {
+	Name        string // of the activation layer
+	Group       string // the nearest layer with parameters upstream; empty if none
+	Activation  string // "relu", …
+	Z, A        []T
+	Rows, Units int
+}
+
+// Signals yields the signal of every activation layer in order, after a pass.
+// It can be ranged over: for s := range network.Signals { … }.
+func (n *Network[T]) Signals(yield func(Signal[T]) bool) {
+	for _, y := range n.nodes {
+		o, ok := y.op.(*activate[T])
+		if !ok || len(y.a) == 0 {
+			continue
+		}
+		s := Signal[T]{Name: y.name, Activation: o.act.name, Z: y.in[0].a, A: y.a, Rows: len(y.a) / y.size, Units: y.size}
+		if y.source >= 0 {
+			s.Group = n.Groups[y.source].Name
+		}
+		if !yield(s) {
+			return
+		}
+	}
+}
