@@ -14,7 +14,15 @@ type layout struct{ count, bytes int }
 // size returns the number of bytes of n elements, n a multiple of the unit.
 func (l layout) size(n int) int { return n / l.count * l.bytes }
 
-// layouts has every dtype that a checkpoint may list.
+// layoutOf returns how a dtype is packed.
+func layoutOf(dtype string) layout {
+	if l, plain := layouts[dtype]; plain {
+		return l
+	}
+	return blockLayouts[dtype]
+}
+
+// layouts has the dtypes of safetensors, NumPy and PyTorch.
 var layouts = map[string]layout{
 	"F64": {1, 8}, "F32": {1, 4}, "F16": {1, 2}, "BF16": {1, 2},
 	"I64": {1, 8}, "I32": {1, 4}, "I16": {1, 2}, "I8": {1, 1},
@@ -24,8 +32,17 @@ var layouts = map[string]layout{
 	"F6_E2M3": {4, 3}, "F6_E3M2": {4, 3}, "F4": {2, 1},
 }
 
+// blockLayouts has the quantised dtypes of GGUF.
+var blockLayouts = map[string]layout{
+	"Q4_0": {32, 18}, "Q4_1": {32, 20}, "Q5_0": {32, 22}, "Q5_1": {32, 24}, "Q8_0": {32, 34}, "Q8_1": {32, 40},
+	"Q2_K": {256, 84}, "Q3_K": {256, 110}, "Q4_K": {256, 144}, "Q5_K": {256, 176}, "Q6_K": {256, 210}, "Q8_K": {256, 292},
+	"IQ2_XXS": {256, 66}, "IQ2_XS": {256, 74}, "IQ3_XXS": {256, 98}, "IQ1_S": {256, 50}, "IQ4_NL": {32, 18},
+	"IQ3_S": {256, 110}, "IQ2_S": {256, 82}, "IQ4_XS": {256, 136}, "IQ1_M": {256, 56},
+	"TQ1_0": {256, 54}, "TQ2_0": {256, 66}, "MXFP4": {32, 17}, "NVFP4": {64, 36}, "Q1_0": {128, 18},
+}
+
 // readableDTypes names the dtypes decoderFor knows, for messages.
-const readableDTypes = "F64, F32, F16, BF16"
+const readableDTypes = "F64, F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q6_K"
 
 // decoderFor returns the function that decodes len(dst) elements of dtype,
 // little-endian whatever the host, or nil if the dtype is not floating point.
@@ -39,6 +56,14 @@ func decoderFor[T float](dtype string) func(dst []T, src []byte) {
 		return decodeF16[T]
 	case "BF16":
 		return decodeBF16[T]
+	case "Q8_0":
+		return decodeQ8_0[T]
+	case "Q4_0":
+		return decodeQ4_0[T]
+	case "Q4_K":
+		return decodeQ4_K[T]
+	case "Q6_K":
+		return decodeQ6_K[T]
 	}
 	return nil
 }

@@ -275,7 +275,7 @@ func FuzzSafetensors(f *testing.F) {
 	f.Add(encode(`{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},"__metadata__":{"k":"v"}}`, 24))
 	f.Add(encode(`{"a":{"dtype":"BF16","shape":[0],"data_offsets":[0,0]}}`, 0))
 	f.Add(encode(`{"a":{"dtype":"F4","shape":[4],"data_offsets":[0,2]}}`, 2))
-	f.Fuzz(func(t *testing.T, content []byte) { checkContent(t, content) })
+	f.Fuzz(checkContent)
 }
 
 // checkContent opens content as a file would be. It must give an error or
@@ -291,7 +291,7 @@ func checkContent(t *testing.T, content []byte) {
 		if n < 0 {
 			t.Fatalf("%q has %d elements", tensor.Name, n)
 		}
-		if decoderFor[float32](tensor.DType) == nil {
+		if !tensor.Readable() || n > 1<<20 {
 			continue
 		}
 		count := 0
