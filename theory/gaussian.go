@@ -37,12 +37,16 @@ func normalDensity(z float64) float64 { return math.Exp(-z*z/2) / math.Sqrt(2*ma
 // Expect returns ⟨f(z)⟩ for z ~ N(mean, variance), f smooth except at 0 and at
 // the kinks. f may vary on the scale of 1 within |z| < 8 and on the scale of z
 // outside, however large or small the variance: the relative error is then of
-// the order of 1e-14. f must not grow as fast as a Gaussian falls.
+// the order of 1e-14. f must not grow as fast as a Gaussian falls. A mean or a
+// variance that is not finite, or a negative variance, gives NaN.
 func Expect(f func(z float64) float64, mean, variance float64, kinks ...float64) float64 {
 	if variance == 0 {
 		return f(mean)
 	}
 	spread := math.Sqrt(variance)
+	if reach := math.Abs(mean) + tailZ*spread; math.IsNaN(reach) || reach > math.MaxFloat64 {
+		return math.NaN()
+	}
 	integrand := func(x float64) float64 { return normalDensity(x) * f(mean+spread*x) }
 	sum := 0.0
 	points := breakpoints(mean, spread, kinks)
