@@ -102,7 +102,7 @@ func (m Linear) Validate() error {
 	n, k := len(m.X), len(m.Mean)
 	switch {
 	case n == 0:
-		return errors.New("X: expected at least one row")
+		return errors.New("field X: expected at least one row")
 	case k == 0:
 		return errors.New("mean: expected at least one parameter")
 	case len(m.Y) != n:
@@ -112,7 +112,7 @@ func (m Linear) Validate() error {
 	}
 	for i, row := range m.X {
 		if len(row) != k {
-			return fmt.Errorf("X[%d]: expected %d values, one for each of mean, got %d", i, k, len(row))
+			return fmt.Errorf("row X[%d]: expected %d values, one for each of mean, got %d", i, k, len(row))
 		}
 		if err := allFinite(fmt.Sprintf("X[%d]", i), row); err != nil {
 			return err
@@ -224,7 +224,7 @@ func (m Linear) examples(loss Loss, uniform []bool) ([]example, error) {
 			}
 		}
 		if math.IsInf(e.variance, 0) || math.IsInf(e.mu, 0) || math.IsNaN(e.mu) {
-			return nil, fmt.Errorf("X[%d]: its product with mean and sigma is beyond floating point", i)
+			return nil, fmt.Errorf("row X[%d]: its product with mean and sigma is beyond floating point", i)
 		}
 		out[i] = e
 	}

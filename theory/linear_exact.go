@@ -7,7 +7,7 @@ import (
 
 const (
 	fourierError  = 1e-11  // aim, in units of √variance
-	fourierPanels = 50_000 // effort at which Fourier integrals stop, with the error they then have
+	fourierPanels = 20_000 // effort at which Fourier integrals stop, with the error they then have
 	fourierPhase  = 8.0    // radians a panel: 20 points resolve it to 1e-15
 	massZ         = 8.0    // beyond this many deviations a sum of bounded and normal variables has no mass
 )

@@ -57,7 +57,7 @@ func randomEnergy(k, s float64) (energy, heat float64) {
 	}
 	left := 13*s + math.Log(k) + 45
 	right := 10*s + 5
-	step := math.Max(0.1, 0.03*s)
+	step := math.Max(0.15, 0.04*s)
 	points := int(math.Ceil((left + right) / step))
 	sum := 0.0
 	for i := 0; i <= points; i++ {
@@ -79,7 +79,7 @@ func randomEnergy(k, s float64) (energy, heat float64) {
 // g for a narrow spread; for a wide one Γ = ln Exp(1), with P = ⟨Φ((x−Γ)/s)⟩.
 func laplace(x, s float64) (p, dp float64) {
 	if s < 1 {
-		const step = 0.2
+		const step = 0.25
 		for g := -12.0; g <= 12; g += step {
 			u := math.Exp(x + s*g)
 			weight := step * normalDensity(g)
@@ -88,7 +88,7 @@ func laplace(x, s float64) (p, dp float64) {
 		}
 		return math.Min(p, 1), dp
 	}
-	const step = 0.2
+	const step = 0.25
 	for gamma := -48.0; gamma <= 4; gamma += step {
 		u := math.Exp(gamma)
 		weight := step * u * math.Exp(-u)
