@@ -1,0 +1,143 @@
+// Package sampler draws from p(θ) ∝ exp(−E(θ)/T), a Boltzmann distribution of
+// any temperature (docs/theory.md, T8), and says whether the draws can be
+// believed.
+//
+// A [Density] is an energy and its gradient. A [Kernel] makes one Markov
+// transition: it holds nothing but its settings, the [State] of a chain and the
+// [Info] about a step are apart from it, so chains can be stored, resumed and
+// run side by side. [Run] warms up and runs several chains; [Result] carries
+// thinned draws, streaming moments and the thermometer traces; its diagnostics
+// are those of Vehtari et al. (2021) and the thermometers of package thermo,
+// which catch what the former cannot see: a sampler that mixes well at the
+// wrong temperature.
+//
+// The momenta of all kernels that have them are physical: at temperature T they
+// are distributed as N(0, T·mass), so that kinetic energy is a thermometer too.
+package sampler
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+)
+
+// A Density is a distribution p(θ) ∝ exp(−E(θ)) on the whole of ℝᵏ, given by
+// its energy. Sampling at temperature T uses exp(−E/T).
+type Density interface {
+	// Dim returns k, the number of parameters.
+	Dim() int
+	// Energy returns E(θ); +Inf where the density is zero.
+	Energy(theta []float64) float64
+	// Gradient stores ∇E(θ), or an unbiased estimate of it from a minibatch, in
+	// gradient and returns E(θ) or its estimate. It does not change theta.
+	Gradient(theta, gradient []float64) float64
+}
+
+// A Reporter is a Density with quantities of interest other than θ itself:
+// parameters in their natural units, say. [Run] records these instead.
+type Reporter interface {
+	// Names returns one name per quantity.
+	Names() []string
+	// Report stores the quantities at θ in out.
+	Report(theta, out []float64)
+}
+
+// A State is where one chain stands: all that its future depends on besides
+// the kernel and the random generator.
+type State struct {
+	Theta       []float64 // position
+	Gradient    []float64 // ∇E(Theta), as last evaluated
+	Energy      float64   // E(Theta), as last evaluated
+	Temperature float64   // T of the target exp(−E/T); may be changed between steps
+	Momentum    []float64 // of kernels that have one, else nil
+	Scale       []float64 // running mean square of the gradient (PSGLD), else nil
+	Thermostat  float64   // friction variable of SGNHT
+	Steps       int       // taken so far
+
+	work *workspace
+}
+
+// An Info says what one step did.
+type Info struct {
+	Acceptance  float64 // probability of acceptance, averaged over the trajectory; 1 for kernels without a test
+	Divergent   bool    // the integrator lost the energy: the step is too large for the curvature here
+	Gradients   int     // gradient evaluations
+	Depth       int     // doublings of NUTS
+	Hamiltonian float64 // total energy after the step; NaN for kernels without momenta
+	Kinetic     float64 // |p|²/(mass·k), a temperature; NaN for kernels without momenta
+}
+
+// A Kernel is one Markov transition that leaves exp(−E/T) invariant, up to the
+// discretisation bias that it documents. A Kernel is its settings alone: the
+// same value may serve many chains at once.
+type Kernel interface {
+	// Init begins a chain at theta, which is copied.
+	Init(d Density, theta []float64, temperature float64, rng *rand.Rand) (*State, error)
+	// Step advances the chain in place. An error means that it cannot go on.
+	Step(d Density, s *State, rng *rand.Rand) (Info, error)
+}
+
+// errBadStart is wrapped by the error of a position that no chain can begin at.
+var errBadStart = errors.New("starting a chain: expected a finite energy and gradient")
+
+// begin makes the state common to all kernels.
+func begin(d Density, theta []float64, temperature float64) (*State, error) {
+	k := d.Dim()
+	if len(theta) != k || k == 0 {
+		return nil, fmt.Errorf("starting a chain: expected %d parameters (at least 1), got %d", k, len(theta))
+	}
+	if !(temperature > 0) || math.IsInf(temperature, 0) {
+		return nil, fmt.Errorf("starting a chain: expected a temperature above 0, got %v", temperature)
+	}
+	s := &State{Theta: append([]float64(nil), theta...), Gradient: make([]float64, k), Temperature: temperature}
+	s.Energy = d.Gradient(s.Theta, s.Gradient)
+	if !finite(s.Energy) || !finite(sumSquares(s.Gradient)) {
+		return nil, fmt.Errorf("%w: energy %v, |gradient|² %v", errBadStart, s.Energy, sumSquares(s.Gradient))
+	}
+	return s, nil
+}
+
+func addMomentum(s *State, rng *rand.Rand) {
+	s.Momentum = make([]float64, len(s.Theta))
+	sd := math.Sqrt(s.Temperature)
+	for i := range s.Momentum {
+		s.Momentum[i] = sd * rng.NormFloat64()
+	}
+}
+
+// lost is the error of an unadjusted kernel whose energy is no longer finite.
+func lost(s *State, step float64) error {
+	if finite(s.Energy) && finite(sumSquares(s.Gradient)) {
+		return nil
+	}
+	return fmt.Errorf("step %d: the energy became %v: the step size %g is too large, or the energy is not defined here", s.Steps, s.Energy, step)
+}
+
+func checkStep(kernel string, step float64) error {
+	if !(step > 0) || math.IsInf(step, 0) {
+		return fmt.Errorf("%s: expected a step size above 0, got %v", kernel, step)
+	}
+	return nil
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+func sumSquares(x []float64) float64 {
+	var sum float64
+	for _, v := range x {
+		sum += v * v
+	}
+	return sum
+}
+
+func dot(a, b []float64) float64 {
+	var sum float64
+	for i, v := range a {
+		sum += v * b[i]
+	}
+	return sum
+}
+
+// kineticTemperature is |p|²/k of unit masses.
+func kineticTemperature(p []float64) float64 { return sumSquares(p) / float64(len(p)) }

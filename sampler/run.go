@@ -1,0 +1,389 @@
+package sampler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Options of [Run]. The zero value of a field means what its comment says.
+type Options struct {
+	Chains      int     // run side by side; 0: 4
+	Warmup      int     // steps before the first draw; 0: none
+	Draws       int     // steps after them, per chain; at least 1
+	Keep        int     // most draws of a chain that are kept in memory, evenly thinned; 0: 10000
+	Temperature float64 // T of exp(−E/T); 0: 1
+	Seed        uint64
+	Dense       bool // the warm-up of HMC and NUTS estimates a dense metric
+	Curvature   bool // measure tr H at kept draws (two gradients each): the configurational thermometer
+	// Start returns where a chain begins; nil: uniform in (−2, 2), tried again
+	// until the energy is finite.
+	Start func(chain int, rng *rand.Rand) []float64
+	// Progress is called now and then, by one goroutine at a time per chain, with
+	// the number of steps one chain has taken since the last call; nil: not called.
+	Progress func(steps int)
+}
+
+// A Result is what several chains drew. It can be stored as JSON and continued
+// by [Extend].
+type Result struct {
+	Names       []string `json:"names"` // of the quantities drawn
+	Seed        uint64   `json:"seed"`
+	Temperature float64  `json:"temperature"`
+	Warmup      int      `json:"warmup"`
+	Thin        int      `json:"thin"` // steps per kept draw
+	Keep        int      `json:"keep"`
+	Curvature   bool     `json:"curvature"`
+	Chains      []*Chain `json:"chains"`
+}
+
+// A Chain is one chain of a Result. The traces have one value per kept draw,
+// each the mean over the steps since the draw before.
+type Chain struct {
+	Draws       []float64 `json:"draws"` // kept draws × names, row-major
+	Moments     moments   `json:"moments"`
+	Energy      []float64 `json:"energy"`              // trace of E
+	Virial      []float64 `json:"virial"`              // trace of (θ − m)·∇E/k, m the mean of the warm-up
+	Gradient2   []float64 `json:"gradient2"`           // trace of Σ wᵢ gᵢ²/k, w the variances of the warm-up over T
+	Kinetic     []float64 `json:"kinetic,omitempty"`   // trace of |p|²/(mass·k); kernels with momenta
+	Curvature   []float64 `json:"curvature,omitempty"` // Hutchinson estimates of Σ wᵢ Hᵢᵢ/k, at kept draws
+	Acceptance  float64   `json:"acceptance"`          // mean
+	Divergences int       `json:"divergences"`
+	Gradients   int       `json:"gradients"` // evaluations after the warm-up
+	Depths      []int     `json:"depths,omitempty"`
+	Centre      []float64 `json:"centre"`
+	Weights     []float64 `json:"weights"`
+	Kernel      named     `json:"kernel"` // as tuned by the warm-up
+	State       *State    `json:"state"`
+	Generator   []byte    `json:"generator"` // of the random numbers
+
+	// Sums over steps of the total energy: those of the energy Bayesian fraction of
+	// missing information.
+	Total     moments `json:"total"`
+	Last      float64 `json:"last"`
+	SumChange float64 `json:"sum_change"`
+}
+
+// Kept returns the number of kept draws.
+func (c *Chain) Kept() int { return len(c.Energy) }
+
+// BFMI returns the energy Bayesian fraction of missing information (Betancourt
+// 2016): below 0.3 the momenta do not carry the chain through all energies. NaN
+// for kernels without momenta.
+func (c *Chain) BFMI() float64 {
+	if c.Total.N < 2 {
+		return math.NaN()
+	}
+	return c.SumChange / c.Total.M2[0]
+}
+
+// Run draws from exp(−E/T) with several chains in parallel. density is called
+// once per chain, from one goroutine, and what it returns is used by that chain
+// alone, so densities with scratch memory need no locks. Every chain has its own
+// generator, PCG(seed, chain): results do not depend on the number of threads.
+//
+// Cancelling ctx during the draws ends the chains early: Run returns what has
+// been drawn together with the error of ctx. Any other error names the chain,
+// and there is no result.
+func Run(ctx context.Context, density func(chain int) (Density, error), kernel Kernel, o Options) (*Result, error) {
+	if o.Chains == 0 {
+		o.Chains = 4
+	}
+	if o.Keep == 0 {
+		o.Keep = 10000
+	}
+	if o.Temperature == 0 {
+		o.Temperature = 1
+	}
+	if o.Chains < 1 || o.Draws < 1 || o.Warmup < 0 || o.Keep < 1 {
+		return nil, fmt.Errorf("sampling: expected at least 1 chain, 1 draw and 1 kept draw, got %d, %d, %d (warm-up %d)", o.Chains, o.Draws, o.Keep, o.Warmup)
+	}
+	r := &Result{Seed: o.Seed, Temperature: o.Temperature, Warmup: o.Warmup, Keep: o.Keep,
+		Thin: (o.Draws + o.Keep - 1) / o.Keep, Curvature: o.Curvature, Chains: make([]*Chain, o.Chains)}
+	densities, err := makeDensities(density, o.Chains)
+	if err != nil {
+		return nil, err
+	}
+	r.Names = namesOf(densities[0])
+	if t, ok := kernel.(tunable); ok { // before the goroutines: it is shared
+		if err := t.metric().prepare(densities[0].Dim()); err != nil {
+			return nil, fmt.Errorf("sampling: %w", err)
+		}
+	}
+	err = parallel(ctx, o.Chains, func(ctx context.Context, i int) error {
+		var err error
+		r.Chains[i], err = startChain(ctx, densities[i], kernel, i, len(r.Names), o)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r, r.draw(ctx, densities, o.Draws, o.Progress)
+}
+
+// Extend continues the chains of r until each has taken the given number of
+// steps since the warm-up. The result is the same as that of one run of this
+// length with the thinning of r.
+func Extend(ctx context.Context, r *Result, density func(chain int) (Density, error), total int, progress func(int)) error {
+	densities, err := makeDensities(density, len(r.Chains))
+	if err != nil {
+		return err
+	}
+	if names := namesOf(densities[0]); len(names) != len(r.Names) || densities[0].Dim() != len(r.Chains[0].State.Theta) {
+		return fmt.Errorf("sampling: the stored chains have %d parameters and %d quantities, the density %d and %d",
+			len(r.Chains[0].State.Theta), len(r.Names), densities[0].Dim(), len(names))
+	}
+	return r.draw(ctx, densities, total, progress)
+}
+
+func makeDensities(density func(int) (Density, error), chains int) ([]Density, error) {
+	ds := make([]Density, chains)
+	for i := range ds {
+		var err error
+		if ds[i], err = density(i); err != nil {
+			return nil, fmt.Errorf("sampling: chain %d: %w", i+1, err)
+		}
+	}
+	return ds, nil
+}
+
+func namesOf(d Density) []string {
+	if r, ok := d.(Reporter); ok {
+		return r.Names()
+	}
+	names := make([]string, d.Dim())
+	for i := range names {
+		names[i] = fmt.Sprintf("theta[%d]", i+1)
+	}
+	return names
+}
+
+// parallel runs f for 0 … n−1 on as many goroutines as there are processors.
+func parallel(ctx context.Context, n int, f func(context.Context, int) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range n {
+		group.Go(func() error {
+			if err := f(ctx, i); err != nil {
+				return fmt.Errorf("sampling: chain %d: %w", i+1, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+func startChain(ctx context.Context, d Density, kernel Kernel, chain, names int, o Options) (*Chain, error) {
+	source := rand.NewPCG(o.Seed, uint64(chain))
+	rng := rand.New(source)
+	s, err := startState(d, kernel, chain, rng, o)
+	if err != nil {
+		return nil, err
+	}
+	k := d.Dim()
+	c := &Chain{State: s, Moments: newMoments(names), Total: newMoments(1), Centre: make([]float64, k), Weights: make([]float64, k)}
+	positions := newMoments(k)
+	report, flush := batched(o.Progress)
+	tuned, err := warm(ctx, d, s, kernel, o.Warmup, o.Dense, &positions, rng, report)
+	if err != nil {
+		return nil, err
+	}
+	flush()
+	c.Kernel = named{tuned}
+	copy(c.Centre, s.Theta)
+	for i := range c.Weights {
+		c.Weights[i] = 1
+		if positions.N > 1 && positions.M2[i] > 0 {
+			c.Centre[i] = positions.Mean[i]
+			c.Weights[i] = positions.M2[i] / (float64(positions.N-1) * o.Temperature)
+		}
+	}
+	c.Generator, err = source.MarshalBinary()
+	return c, err
+}
+
+func startState(d Density, kernel Kernel, chain int, rng *rand.Rand, o Options) (*State, error) {
+	if o.Start != nil {
+		return kernel.Init(d, o.Start(chain, rng), o.Temperature, rng)
+	}
+	theta := make([]float64, d.Dim())
+	var err error
+	for range 100 {
+		for i := range theta {
+			theta[i] = 4*rng.Float64() - 2
+		}
+		var s *State
+		if s, err = kernel.Init(d, theta, o.Temperature, rng); !errors.Is(err, errBadStart) {
+			return s, err
+		}
+	}
+	return nil, fmt.Errorf("100 random starts failed: %w", err)
+}
+
+// batched calls progress once in 64 ticks.
+func batched(progress func(int)) (tick, flush func()) {
+	n := 0
+	flush = func() {
+		if progress != nil && n > 0 {
+			progress(n)
+		}
+		n = 0
+	}
+	return func() {
+		if n++; n == 64 {
+			flush()
+		}
+	}, flush
+}
+
+// draw takes steps with every chain until each has the given number.
+func (r *Result) draw(ctx context.Context, densities []Density, total int, progress func(int)) error {
+	err := parallel(ctx, len(r.Chains), func(_ context.Context, i int) error {
+		// Not the group's context: an error of one chain ends the run anyway, and the
+		// caller's cancellation is no error of the chain.
+		return r.Chains[i].draw(ctx, densities[i], total, r, progress)
+	})
+	if err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+func (c *Chain) draw(ctx context.Context, d Density, total int, r *Result, progress func(int)) error {
+	source := &rand.PCG{}
+	if err := source.UnmarshalBinary(c.Generator); err != nil {
+		return fmt.Errorf("stored generator: %w", err)
+	}
+	rng := rand.New(source)
+	reporter, _ := d.(Reporter)
+	rec := recorder{Chain: c, d: d, reporter: reporter, out: make([]float64, len(r.Names)), result: r}
+	tick, flush := batched(progress)
+	defer flush()
+	for c.Moments.N < total {
+		// Stop between kept draws only, so that a stored chain has no open block.
+		if c.Moments.N%r.Thin == 0 && ctx.Err() != nil {
+			break
+		}
+		info, err := c.Kernel.Step(d, c.State, rng)
+		if err != nil {
+			return err
+		}
+		if err := rec.record(info, rng); err != nil {
+			return err
+		}
+		tick()
+	}
+	var err error
+	c.Generator, err = source.MarshalBinary()
+	return err
+}
+
+// A recorder adds steps to a chain.
+type recorder struct {
+	*Chain
+	d                                  Density
+	reporter                           Reporter
+	out                                []float64
+	result                             *Result
+	energy, virial, gradient2, kinetic float64 // sums over the open block
+}
+
+func (c *recorder) record(info Info, rng *rand.Rand) error {
+	s := c.State
+	if c.reporter != nil {
+		c.reporter.Report(s.Theta, c.out)
+	} else {
+		copy(c.out, s.Theta)
+	}
+	if !finite(sumSquares(c.out)) || !finite(s.Energy) {
+		return fmt.Errorf("step %d: a drawn quantity is not finite (energy %v)", s.Steps, s.Energy)
+	}
+	c.Moments.add(c.out)
+	n := float64(c.Moments.N)
+	c.Acceptance += (info.Acceptance - c.Acceptance) / n
+	c.Gradients += info.Gradients
+	if info.Divergent {
+		c.Divergences++
+	}
+	if _, ok := c.Kernel.Kernel.(NUTS); ok {
+		for len(c.Depths) <= info.Depth {
+			c.Depths = append(c.Depths, 0)
+		}
+		c.Depths[info.Depth]++
+	}
+	if finite(info.Hamiltonian) {
+		c.Total.add([]float64{info.Hamiltonian})
+		if c.Total.N > 1 {
+			c.SumChange += (info.Hamiltonian - c.Last) * (info.Hamiltonian - c.Last)
+		}
+		c.Last = info.Hamiltonian
+	}
+	c.accumulate(info)
+	if c.Moments.N%c.result.Thin == 0 {
+		c.keep(rng)
+	}
+	return nil
+}
+
+func (c *recorder) accumulate(info Info) {
+	s := c.State
+	var virial, gradient2 float64
+	for i, g := range s.Gradient {
+		virial += (s.Theta[i] - c.Centre[i]) * g
+		gradient2 += c.Weights[i] * g * g
+	}
+	k := float64(len(s.Theta))
+	c.energy += s.Energy
+	c.virial += virial / k
+	c.gradient2 += gradient2 / k
+	c.kinetic += info.Kinetic
+}
+
+// keep closes a block: one kept draw and one value of each trace.
+func (c *recorder) keep(rng *rand.Rand) {
+	n := float64(c.result.Thin)
+	c.Draws = append(c.Draws, c.out...)
+	c.Energy = append(c.Energy, c.energy/n)
+	c.Virial = append(c.Virial, c.virial/n)
+	c.Gradient2 = append(c.Gradient2, c.gradient2/n)
+	if c.State.Momentum != nil {
+		c.Kinetic = append(c.Kinetic, c.kinetic/n)
+	}
+	if c.result.Curvature {
+		c.Curvature = append(c.Chain.Curvature, weightedTrace(c.d, c.State, c.Weights, rng))
+	}
+	c.energy, c.virial, c.gradient2, c.kinetic = 0, 0, 0, 0
+}
+
+// weightedTrace is one Hutchinson estimate of Σ wᵢ Hᵢᵢ/k: v·H·v with vᵢ = ±√wᵢ,
+// by a central difference of the gradient over a thousandth of v.
+func weightedTrace(d Density, s *State, weights []float64, rng *rand.Rand) float64 {
+	const h = 1e-3
+	w := s.workspace()
+	v, theta, plus, minus := w.get(), w.get(), w.get(), w.get()
+	for i := range v {
+		v[i] = math.Sqrt(weights[i])
+		if rng.Uint64()&1 == 0 {
+			v[i] = -v[i]
+		}
+		theta[i] = s.Theta[i] + h*v[i]
+	}
+	d.Gradient(theta, plus)
+	for i := range v {
+		theta[i] = s.Theta[i] - h*v[i]
+	}
+	d.Gradient(theta, minus)
+	var sum float64
+	for i := range v {
+		sum += v[i] * (plus[i] - minus[i])
+	}
+	for _, x := range [][]float64{v, theta, plus, minus} {
+		w.put(x)
+	}
+	return sum / (2 * h * float64(len(v)))
+}

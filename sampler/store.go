@@ -1,0 +1,121 @@
+package sampler
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// named is a kernel with its type, so that it can be stored.
+type named struct{ Kernel }
+
+type storedKernel struct {
+	Type     string          `json:"type"`
+	Settings json.RawMessage `json:"settings"`
+}
+
+// MarshalJSON writes the kernel's type and settings.
+func (k named) MarshalJSON() ([]byte, error) {
+	settings, err := json.Marshal(k.Kernel)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(storedKernel{fmt.Sprintf("%T", k.Kernel), settings})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote. Kernels of other packages cannot
+// be read back.
+func (k *named) UnmarshalJSON(data []byte) error {
+	var stored storedKernel
+	if err := json.Unmarshal(data, &stored); err != nil {
+		return err
+	}
+	var err error
+	switch stored.Type {
+	case "sampler.SGLD":
+		k.Kernel, err = decode[SGLD](stored.Settings)
+	case "sampler.PSGLD":
+		k.Kernel, err = decode[PSGLD](stored.Settings)
+	case "sampler.MALA":
+		k.Kernel, err = decode[MALA](stored.Settings)
+	case "sampler.SGHMC":
+		k.Kernel, err = decode[SGHMC](stored.Settings)
+	case "sampler.SGNHT":
+		k.Kernel, err = decode[SGNHT](stored.Settings)
+	case "sampler.HMC":
+		k.Kernel, err = decode[HMC](stored.Settings)
+	case "sampler.NUTS":
+		k.Kernel, err = decode[NUTS](stored.Settings)
+	default:
+		err = fmt.Errorf("unknown kernel %.40q", stored.Type)
+	}
+	return err
+}
+
+func decode[K Kernel](settings json.RawMessage) (Kernel, error) {
+	var k K
+	err := json.Unmarshal(settings, &k)
+	return k, err
+}
+
+// UnmarshalJSON reads a stored result and checks that its parts fit together.
+func (r *Result) UnmarshalJSON(data []byte) error {
+	type plain Result // without this method
+	if err := json.Unmarshal(data, (*plain)(r)); err != nil {
+		return fmt.Errorf("stored chains: %w", err)
+	}
+	if len(r.Chains) == 0 || len(r.Names) == 0 || r.Thin < 1 || !(r.Temperature > 0) {
+		return fmt.Errorf("stored chains: expected chains, names, thin and temperature")
+	}
+	for i, c := range r.Chains {
+		if err := r.checkChain(c); err != nil {
+			return fmt.Errorf("stored chain %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+func (r *Result) checkChain(c *Chain) error {
+	if c == nil || c.State == nil || c.Kernel.Kernel == nil {
+		return fmt.Errorf("expected a state and a kernel")
+	}
+	s, names, kept := c.State, len(r.Names), c.Kept()
+	k := len(s.Theta)
+	for _, f := range []struct {
+		name      string
+		got, want int
+	}{
+		{"theta", k, len(r.Chains[0].State.Theta)}, {"gradient", len(s.Gradient), k}, {"centre", len(c.Centre), k}, {"weights", len(c.Weights), k},
+		{"draws", len(c.Draws), kept * names}, {"virial", len(c.Virial), kept}, {"gradient2", len(c.Gradient2), kept},
+		{"moments", len(c.Moments.Mean), names}, {"moments", len(c.Moments.M2), names}, {"total", len(c.Total.Mean), 1}, {"total", len(c.Total.M2), 1},
+	} {
+		if f.got != f.want {
+			return fmt.Errorf("%s: expected %d values, got %d", f.name, f.want, f.got)
+		}
+	}
+	if n := len(c.Kinetic); n != 0 && n != kept || len(c.Curvature) != 0 && len(c.Curvature) != kept {
+		return fmt.Errorf("expected traces of %d values", kept)
+	}
+	if len(s.Momentum) != 0 && len(s.Momentum) != k || len(s.Scale) != 0 && len(s.Scale) != k {
+		return fmt.Errorf("expected %d momenta and scales", k)
+	}
+	if c.needsMomentum() && s.Momentum == nil || c.needsScale() && s.Scale == nil || !(s.Temperature > 0) || k == 0 {
+		return fmt.Errorf("the state does not fit the kernel %T", c.Kernel.Kernel)
+	}
+	if t, ok := c.Kernel.Kernel.(tunable); ok {
+		return t.metric().prepare(k)
+	}
+	return nil
+}
+
+func (c *Chain) needsMomentum() bool {
+	switch c.Kernel.Kernel.(type) {
+	case SGHMC, SGNHT, HMC, NUTS:
+		return true
+	}
+	return false
+}
+
+func (c *Chain) needsScale() bool {
+	_, ok := c.Kernel.Kernel.(PSGLD)
+	return ok
+}

@@ -1,0 +1,207 @@
+package sampler
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/kelvin-ml/kelvin/thermo"
+	"gonum.org/v1/gonum/stat"
+)
+
+// maxBias is the relative error of temperature from which the discretisation of
+// an unadjusted kernel is reported: ελ/2 = 1/80 for SGLD.
+const maxBias = 1.0 / 80
+
+// Thermometers reads the temperature of the chains in each way that their
+// traces allow (docs/theory.md, T6): virial, kinetic, configurational. All of
+// them read r.Temperature when the chains are in equilibrium and the kernel has
+// no bias. Errors allow for autocorrelation and for disagreement of the chains.
+func (r *Result) Thermometers() []thermo.Reading {
+	readings := []thermo.Reading{r.reading("virial", "energy/nat", func(c *Chain) []float64 { return c.Virial })}
+	if r.Chains[0].Kinetic != nil {
+		kinetic := r.reading("kinetic", "energy/nat", func(c *Chain) []float64 { return c.Kinetic })
+		if _, ok := r.Chains[0].Kernel.Kernel.(SGNHT); ok {
+			kinetic.Invalid = "held at T by the thermostat"
+		}
+		readings = append(readings, kinetic)
+	}
+	if r.Curvature {
+		readings = append(readings, r.configurational())
+	}
+	return readings
+}
+
+// Energy returns the mean of E.
+func (r *Result) Energy() thermo.Reading {
+	return r.reading("energy", "energy", func(c *Chain) []float64 { return c.Energy })
+}
+
+// HeatCapacity returns C = Var(E)/T² (docs/theory.md, T8), which in equilibrium
+// equals dU/dT. A thinned result averages E over blocks, which hides a part of
+// its variance: then the reading is not valid.
+func (r *Result) HeatCapacity() thermo.Reading {
+	energies := r.series(func(c *Chain) []float64 { return c.Energy })
+	mean := stat.Mean(slices.Concat(energies...), nil)
+	squares := transform(energies, func(e float64) float64 { return (e - mean) * (e - mean) / (r.Temperature * r.Temperature) })
+	c := estimate("heat capacity", "1", squares)
+	if r.Thin > 1 {
+		c.Invalid = "the energy was averaged over the thinned steps"
+	}
+	return c
+}
+
+func (r *Result) reading(name, unit string, trace func(*Chain) []float64) thermo.Reading {
+	return estimate(name, unit, r.series(trace))
+}
+
+// estimate is the mean over several chains with its standard error.
+func estimate(name, unit string, chains [][]float64) thermo.Reading {
+	all := slices.Concat(chains...)
+	reading := thermo.Reading{Name: name, Unit: unit, Value: stat.Mean(all, nil), StdErr: MCSE(chains), ESS: ESS(chains)}
+	reading.DoF = max(math.Floor(reading.ESS)-1, 1)
+	switch {
+	case math.IsNaN(reading.Value), math.IsNaN(reading.StdErr):
+		reading.Invalid = "too few draws"
+		reading.ESS, reading.DoF = 0, 0
+	case reading.ESS < 10:
+		reading.Invalid = fmt.Sprintf("only %.1f independent draws", reading.ESS)
+	}
+	return reading
+}
+
+// configurational is T = ⟨Σ wᵢ gᵢ²⟩/⟨Σ wᵢ Hᵢᵢ⟩, true for any fixed weights w of a
+// Boltzmann state (integrate wᵢ ∂ᵢ(gᵢ e^{−E/T}) over space). The variances of the
+// warm-up as weights make every parameter count alike. Its error is that of a
+// ratio, to first order.
+func (r *Result) configurational() thermo.Reading {
+	numerators := r.series(func(c *Chain) []float64 { return c.Gradient2 })
+	denominators := r.series(func(c *Chain) []float64 { return c.Curvature })
+	numerator, denominator := stat.Mean(slices.Concat(numerators...), nil), stat.Mean(slices.Concat(denominators...), nil)
+	t := numerator / denominator
+	residuals := make([][]float64, len(numerators))
+	for i, c := range numerators {
+		residuals[i] = make([]float64, len(c))
+		for j, x := range c {
+			residuals[i][j] = t + (x-t*denominators[i][j])/denominator
+		}
+	}
+	reading := estimate("configurational", "energy/nat", residuals)
+	reading.Value = t
+	if !(denominator > 0) {
+		reading.Invalid = "the mean curvature is not positive"
+	}
+	return reading
+}
+
+// Findings says in plain language what is wrong with the chains; empty means
+// that every check passed.
+func (r *Result) Findings() []thermo.Finding {
+	findings := []thermo.Finding{}
+	for _, reading := range r.Thermometers() {
+		if f, wrong := r.wrongTemperature(reading); wrong {
+			findings = append(findings, f)
+		}
+	}
+	return append(append(findings, r.notMixed()...), r.trajectories()...)
+}
+
+// wrongTemperature compares one thermometer with the temperature asked for, at
+// four standard errors and at maxBias.
+func (r *Result) wrongTemperature(t thermo.Reading) (thermo.Finding, bool) {
+	excess := t.Value/r.Temperature - 1
+	if !t.Valid() || math.Abs(t.Value-r.Temperature) <= 4*t.StdErr || math.Abs(excess) <= maxBias {
+		return thermo.Finding{}, false
+	}
+	f := thermo.Finding{ID: "too-hot", Severity: thermo.Critical,
+		Evidence: fmt.Sprintf("%s thermometer %s, %.0f standard errors from %.4g", t.Name, t, math.Abs(t.Value-r.Temperature)/t.StdErr, r.Temperature),
+		What:     fmt.Sprintf("reads %.2g, asked %.2g", t.Value, r.Temperature),
+		Change:   "the chains are not in equilibrium: lengthen the warm-up, or check the gradient against the energy",
+	}
+	if excess < 0 {
+		f.ID = "too-cold"
+	}
+	if factor, ok := r.stepExcess(t, excess); ok {
+		f.What += fmt.Sprintf(": step size %s too large", times(factor))
+		f.Change = fmt.Sprintf("divide the step size by %.2g: the bias is then about %.3g %%", factor, 100*maxBias)
+	}
+	return f, true
+}
+
+// stepExcess says by what factor the step of an unadjusted kernel exceeds the
+// one that would have a bias of maxBias.
+func (r *Result) stepExcess(t thermo.Reading, excess float64) (float64, bool) {
+	switch r.Chains[0].Kernel.Kernel.(type) {
+	case SGLD, PSGLD:
+		// T/(1 − ελ/2): the bias in 1/T is linear in ε, for noise in the gradient too.
+		return (1 - r.Temperature/t.Value) / maxBias, excess > 0
+	case SGHMC, SGNHT:
+		if excess > 0 { // noise in the gradient: linear in the step
+			return excess / maxBias, true
+		}
+		return math.Sqrt(-excess / maxBias), t.Name == "kinetic" // −h²λ/4
+	}
+	return 0, false
+}
+
+// times prints a factor as "4x" or, below 2, "1.3x".
+func times(factor float64) string {
+	if factor < 2 {
+		return fmt.Sprintf("%.1fx", factor)
+	}
+	return fmt.Sprintf("%.0fx", factor)
+}
+
+func (r *Result) notMixed() []thermo.Finding {
+	var findings []thermo.Finding
+	worst, fewest := Summary{RHat: 1}, Summary{ESSBulk: math.Inf(1)}
+	for _, s := range r.Summaries() {
+		if s.RHat > worst.RHat {
+			worst = s
+		}
+		if e := min(s.ESSBulk, s.ESSTail); e < fewest.ESSBulk {
+			fewest = Summary{Name: s.Name, ESSBulk: e}
+		}
+	}
+	if worst.RHat > 1.01 {
+		findings = append(findings, thermo.Finding{ID: "not-mixed", Severity: thermo.Critical,
+			What: "the chains disagree: they have not met", Evidence: fmt.Sprintf("R-hat of %s is %.3f (above 1.01)", worst.Name, worst.RHat),
+			Change: "draw more, warm up longer, or use parallel tempering if there are several modes"})
+	}
+	if enough := 100 * float64(len(r.Chains)); fewest.ESSBulk < enough {
+		findings = append(findings, thermo.Finding{ID: "few-draws", Severity: thermo.Warning,
+			What: "too few independent draws for the error bars to be trusted", Evidence: fmt.Sprintf("%s has an effective sample size of %.0f (below %.0f)", fewest.Name, fewest.ESSBulk, enough),
+			Change: fmt.Sprintf("draw %.0f times as many", math.Ceil(enough/fewest.ESSBulk))})
+	}
+	return findings
+}
+
+func (r *Result) trajectories() []thermo.Finding {
+	var findings []thermo.Finding
+	divergences, steps, deepest := 0, 0, 0
+	bfmi := math.Inf(1)
+	for _, c := range r.Chains {
+		divergences += c.Divergences
+		steps += c.Moments.N
+		bfmi = min(bfmi, c.BFMI()) // NaN stays, and is not below the threshold
+		if k, ok := c.Kernel.Kernel.(NUTS); ok && len(c.Depths) > k.maxDepth() {
+			deepest += c.Depths[k.maxDepth()]
+		}
+	}
+	if divergences > 0 {
+		findings = append(findings, thermo.Finding{ID: "divergences", Severity: thermo.Critical,
+			What: "trajectories diverged: a region of high curvature is not explored", Evidence: fmt.Sprintf("%d of %d steps", divergences, steps),
+			Change: "use a smaller step, or parameters in which the curvature varies less (non-centred)"})
+	}
+	if _, ok := r.Chains[0].Kernel.Kernel.(NUTS); ok && bfmi < 0.3 {
+		findings = append(findings, thermo.Finding{ID: "low-bfmi", Severity: thermo.Warning,
+			What: "the momenta do not carry the chain through all energies: heavy tails", Evidence: fmt.Sprintf("energy fraction of missing information %.2f (below 0.3)", bfmi),
+			Change: "use parameters with lighter tails"})
+	}
+	if float64(deepest) > 0.01*float64(steps) {
+		findings = append(findings, thermo.Finding{ID: "shallow-trees", Severity: thermo.Warning,
+			What: "trajectories end before they turn", Evidence: fmt.Sprintf("%d of %d steps reached the maximal depth", deepest, steps),
+			Change: "use a dense metric, or allow more depth"})
+	}
+	return findings
+}

@@ -1,0 +1,146 @@
+package sampler
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// On a quadratic of curvature 1 SGLD with step ε holds T/(1 − ε/2), not T. The
+// thermometers read that, and the finding says which step would do.
+func TestSGLDTooHot(t *testing.T) {
+	const T = 0.75
+	step := 2 * (1 - 0.75/0.79)
+	d := gaussian{lambda: []float64{1, 1, 1, 1, 1, 1, 1, 1}}
+	r := run(t, d, SGLD{step}, Options{Warmup: 500, Draws: 40000, Keep: 40000, Temperature: T, Seed: 1, Curvature: true})
+	for _, reading := range r.Thermometers() {
+		near(t, reading.Name, reading.Value, 0.79, reading.StdErr)
+		if !reading.Valid() || reading.StdErr > 0.005 {
+			t.Errorf("%s: %v", reading.Name, reading)
+		}
+	}
+	findings := r.Findings()
+	if len(findings) != 2 || findings[0].What != "reads 0.79, asked 0.75: step size 4x too large" {
+		t.Errorf("findings: %+v", findings)
+	}
+	// A quarter of the step passes.
+	r = run(t, d, SGLD{step / 4.2}, Options{Warmup: 2000, Draws: 40000, Keep: 40000, Temperature: T, Seed: 1, Curvature: true})
+	if findings := r.Findings(); len(findings) != 0 {
+		t.Errorf("findings: %+v", findings)
+	}
+}
+
+// All thermometers of the exact kernels agree on T, whatever the curvatures.
+func TestThermometersAgree(t *testing.T) {
+	for _, k := range []Kernel{MALA{0.1}, HMC{StepSize: 0.1, Steps: 10}, NUTS{StepSize: 0.1}} {
+		d := gaussian{lambda: []float64{0.01, 1, 100}}
+		if _, mala := k.(MALA); mala { // has no metric
+			d.lambda = []float64{0.5, 1, 2}
+		}
+		r := run(t, d, k, Options{Warmup: 1000, Draws: 5000, Temperature: 3, Seed: 2, Curvature: true})
+		for _, reading := range r.Thermometers() {
+			near(t, reading.Name, reading.Value, 3, reading.StdErr)
+		}
+		near(t, "energy", r.Energy().Value, 4.5, r.Energy().StdErr)
+		near(t, "heat capacity", r.HeatCapacity().Value, 1.5, r.HeatCapacity().StdErr)
+		if len(r.Findings()) > 0 {
+			t.Errorf("%T: %+v", k, r.Findings())
+		}
+	}
+}
+
+func TestFindingsOfTheFunnel(t *testing.T) {
+	r := run(t, funnel{}, NUTS{StepSize: 1}, Options{Warmup: 1000, Draws: 2000, Seed: 6})
+	var ids []string
+	for _, f := range r.Findings() {
+		ids = append(ids, f.ID)
+	}
+	if !strings.Contains(fmt.Sprint(ids), "divergences") {
+		t.Errorf("findings %v, want divergences among them", ids)
+	}
+}
+
+// Stored in the middle and continued, the chains are those of one run.
+func TestExtendContinuesExactly(t *testing.T) {
+	d := rosenbrock{}
+	for _, k := range []Kernel{SGLD{0.001}, PSGLD{0.001, 0.99, 1e-5, 10}, MALA{0.01}, SGHMC{0.05, 1}, SGNHT{0.05, 1},
+		HMC{StepSize: 0.1, Steps: 4}, NUTS{StepSize: 0.1}} {
+		o := Options{Chains: 2, Warmup: 100, Draws: 60, Seed: 3, Dense: true, Curvature: true}
+		whole := run(t, d, k, o)
+		o.Draws = 25
+		part := run(t, d, k, o)
+		data, err := json.Marshal(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stored Result
+		if err := json.Unmarshal(data, &stored); err != nil {
+			t.Fatal(err)
+		}
+		if err := Extend(context.Background(), &stored, shared(d), 60, nil); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(whole, &stored, cmpopts.IgnoreUnexported(State{}, Metric{})); diff != "" {
+			t.Errorf("%T: %s", k, diff)
+		}
+	}
+}
+
+// A cancelled run gives what it has, in whole thinned blocks.
+func TestCancel(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	taken := 0
+	o := Options{Chains: 1, Draws: 1 << 30, Keep: 1 << 28, Progress: func(steps int) {
+		if taken += steps; taken > 1000 {
+			cancel()
+		}
+	}}
+	r, err := Run(ctx, shared(rosenbrock{}), HMC{StepSize: 0.1, Steps: 4}, o)
+	if err != context.Canceled || r == nil {
+		t.Fatalf("result %v, error %v", r != nil, err)
+	}
+	if c := r.Chains[0]; c.Moments.N%r.Thin != 0 || c.Kept() != c.Moments.N/r.Thin || c.Kept() < 100 {
+		t.Errorf("%d steps, %d kept, thinned by %d", c.Moments.N, c.Kept(), r.Thin)
+	}
+}
+
+type broken struct{ gaussian }
+
+func (broken) Gradient(theta, gradient []float64) float64 {
+	clear(gradient)
+	if math.Abs(theta[0]) > 1 {
+		return math.NaN()
+	}
+	return 0
+}
+
+func TestErrorsNameTheCause(t *testing.T) {
+	d := gaussian{lambda: []float64{1, 1}}
+	for want, run := range map[string]func() error{
+		"chain 1: SGLD: expected a step size above 0, got -1": func() error {
+			return second(Run(context.Background(), shared(d), SGLD{-1}, Options{Chains: 1, Draws: 1}))
+		},
+		"step size 30 is too large": func() error {
+			return second(Run(context.Background(), shared(d), SGLD{30}, Options{Chains: 1, Draws: 1000}))
+		},
+		"the energy became NaN": func() error {
+			return second(Run(context.Background(), shared(broken{d}), SGLD{0.1}, Options{Chains: 1, Draws: 1000, Start: atZero}))
+		},
+		"expected at least 1 chain": func() error { return second(Run(context.Background(), shared(d), SGLD{1}, Options{})) },
+		"positive definite": func() error {
+			return second(Run(context.Background(), shared(d), NUTS{StepSize: 1, Metric: &Metric{Dense: []float64{1, 2, 2, 1}}}, Options{Draws: 1}))
+		},
+	} {
+		if err := run(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+func second(_ *Result, err error) error { return err }
