@@ -1,0 +1,209 @@
+package spectrum
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/kelvin-ml/kelvin/checkpoint"
+	"github.com/kelvin-ml/kelvin/thermo"
+)
+
+// View says which matrices were made of a tensor.
+type View string
+
+const (
+	Matrix   View = "matrix"   // the tensor is one
+	Slices   View = "slices"   // one out × in matrix for each place of a convolution kernel; their eigenvalues are pooled
+	Unfolded View = "unfolded" // a convolution as one matrix, out × (in · places)
+)
+
+// A Spectrum describes the singular values of one weight matrix, or of the
+// pooled slices of a convolution kernel.
+type Spectrum struct {
+	Name  string
+	View  View
+	Shape []int // of the tensor
+	Rows  int   // of each matrix
+	Cols  int
+	Count int // of matrices: 1, or the places of the kernel
+
+	// Eigenvalues of WᵀW (squared singular values), ascending, min(Rows, Cols)
+	// of each matrix. Where Approximate is set, those above Resolved are
+	// eigenvalues and the others are quantiles of the estimated density.
+	Eigenvalues []float64
+	Approximate bool
+	Resolved    float64
+
+	Frobenius    float64        // √Σλ, exact
+	SpectralNorm thermo.Reading // the largest singular value; for Slices, of the largest slice
+	StableRank   thermo.Reading // Σλ/λ_max, of the pooled eigenvalues
+	Entropy      thermo.Reading // −Σ p ln p of p = λ/Σλ, in nats
+
+	Bulk  Bulk  // what a random matrix would have
+	Alpha Alpha // the tail
+}
+
+// Options set how spectra are estimated.
+type Options struct {
+	Seed  uint64 // of probes and of the bootstrap
+	Exact bool   // compute all singular values however large the matrix
+	// Resamples is the number of bootstrap fits behind the standard error of
+	// α, and again behind its p-value. Zero means DefaultResamples.
+	Resamples int
+}
+
+// DefaultResamples gives a p-value to ±0.02 and a standard error to 5 %.
+const DefaultResamples = 200
+
+// Views returns how a tensor can be seen as matrices: none if it has fewer
+// than two dimensions longer than 1, or if it is not of floating point.
+func Views(t checkpoint.Tensor) []View {
+	if !t.Readable() || t.Len() == 0 {
+		return nil
+	}
+	switch s := t.Shape; {
+	case len(s) == 2 && min(s[0], s[1]) > 1:
+		return []View{Matrix}
+	case len(s) > 2 && len(s) <= 5:
+		var views []View
+		if min(s[0], s[1]) > 1 {
+			views = append(views, Slices)
+		}
+		if rows, cols := s[0], t.Len()/s[0]; min(rows, cols) > 1 {
+			views = append(views, Unfolded)
+		}
+		return views
+	}
+	return nil
+}
+
+// Measure reads a tensor in one of its Views.
+func Measure(ctx context.Context, t checkpoint.Tensor, view View, o Options) (Spectrum, error) {
+	if !slices.Contains(Views(t), view) {
+		return Spectrum{}, fmt.Errorf("tensor %q of shape %v (%s) cannot be seen as %s", t.Name, t.Shape, t.DType, view)
+	}
+	s := Spectrum{Name: t.Name, View: view, Shape: t.Shape, Rows: t.Shape[0], Cols: t.Len() / t.Shape[0], Count: 1}
+	if view == Slices {
+		s.Cols = t.Shape[1]
+		s.Count = t.Len() / (s.Rows * s.Cols)
+	}
+	values, err := s.solve(ctx, t, o)
+	if err != nil {
+		return Spectrum{}, fmt.Errorf("tensor %q: %w", t.Name, err)
+	}
+	if err := s.describe(ctx, values, o); err != nil {
+		return Spectrum{}, fmt.Errorf("tensor %q: %w", t.Name, err)
+	}
+	return s, nil
+}
+
+// Of takes the spectrum of a row-major matrix that is already in memory.
+func Of(ctx context.Context, name string, rows, cols int, weights []float64, o Options) (Spectrum, error) {
+	if rows < 2 || cols < 2 || len(weights) != rows*cols {
+		return Spectrum{}, fmt.Errorf("matrix %q: expected %d × %d values with both sides above 1, got %d", name, rows, cols, len(weights))
+	}
+	s := Spectrum{Name: name, View: Matrix, Shape: []int{rows, cols}, Rows: rows, Cols: cols, Count: 1}
+	values, err := singularValues(rows, cols, weights)
+	if err == nil {
+		err = s.describe(ctx, solution{eigenvalues: values}, o)
+	}
+	if err != nil {
+		return Spectrum{}, fmt.Errorf("matrix %q: %w", name, err)
+	}
+	return s, nil
+}
+
+// A solution is a spectrum as a solver found it: exact, or with replicates
+// whose scatter shows its error.
+type solution struct {
+	eigenvalues []float64
+	approximate bool
+	frobenius2  float64 // Σ λ, exact; 0 means the sum of eigenvalues
+	resolved    float64
+	topError    float64     // of the largest eigenvalue
+	replicates  [][]float64 // leave-one-probe-out estimates of eigenvalues
+}
+
+// describe fills in everything that follows from the eigenvalues.
+func (s *Spectrum) describe(ctx context.Context, v solution, o Options) error {
+	slices.Sort(v.eigenvalues)
+	s.Eigenvalues, s.Approximate, s.Resolved = v.eigenvalues, v.approximate, v.resolved
+	total := v.frobenius2
+	if total == 0 {
+		for _, x := range v.eigenvalues {
+			total += x
+		}
+	}
+	top := v.eigenvalues[len(v.eigenvalues)-1]
+	if math.IsNaN(total) || math.IsInf(total, 0) {
+		return fmt.Errorf("some weights are NaN, infinite or too large to square")
+	}
+	if top <= 0 {
+		return fmt.Errorf("all weights are zero: there is no spectrum")
+	}
+	s.Frobenius = math.Sqrt(total)
+	topNorm := math.Sqrt(top)
+	s.SpectralNorm = thermo.Reading{Name: "spectral norm", Group: s.Name, Value: topNorm, StdErr: v.topError / (2 * topNorm), Unit: "1"}
+	s.StableRank = thermo.Reading{Name: "stable rank", Group: s.Name, Value: total / top, StdErr: total / top * v.topError / top, Unit: "1"}
+	s.Entropy = thermo.Reading{Name: "spectral entropy", Group: s.Name, Value: entropy(v.eigenvalues), StdErr: jackknife(v.replicates, entropy), Unit: "nat"}
+	s.Bulk = fitBulk(v.eigenvalues, s.Rows, s.Cols, total, jackknife(v.replicates, median)/max(median(v.eigenvalues), math.SmallestNonzeroFloat64))
+	alpha, err := fitTail(ctx, v.eigenvalues, o, rand.New(rand.NewPCG(o.Seed, seedStream(s.Name, s.View))))
+	if err != nil {
+		return err
+	}
+	if v.approximate && alpha.Tail > 0 {
+		spread := jackknife(v.replicates, func(x []float64) float64 { return bestFit(positive(x)).alpha })
+		alpha.StdErr = math.Hypot(alpha.StdErr, spread)
+	}
+	alpha.Group = s.Name
+	s.Alpha = alpha
+	if s.Alpha.Valid() && s.Bulk.Random {
+		s.Alpha.Invalid = "not a power law: the whole spectrum is that of a random matrix"
+	}
+	return nil
+}
+
+// entropy is that of p = λ/Σλ, in nats.
+func entropy(eigenvalues []float64) float64 {
+	var total, sum float64
+	for _, x := range eigenvalues {
+		total += x
+	}
+	for _, x := range eigenvalues {
+		if x > 0 {
+			sum -= x / total * math.Log(x/total)
+		}
+	}
+	return sum
+}
+
+// jackknife returns the standard error of a statistic from its leave-one-out
+// replicates; without replicates there is no sampling, and it is 0.
+func jackknife(replicates [][]float64, statistic func([]float64) float64) float64 {
+	n := float64(len(replicates))
+	var mean, square float64
+	for _, r := range replicates {
+		mean += statistic(r) / n
+	}
+	for _, r := range replicates {
+		d := statistic(r) - mean
+		square += d * d
+	}
+	if n == 0 {
+		return 0
+	}
+	return math.Sqrt((n - 1) / n * square)
+}
+
+// seedStream gives every matrix a random stream of its own, so that a spectrum
+// does not depend on what else was measured.
+func seedStream(name string, view View) uint64 {
+	h := uint64(14695981039346656037) // FNV-1a
+	for _, b := range []byte(name + "\x00" + string(view)) {
+		h = (h ^ uint64(b)) * 1099511628211
+	}
+	return h
+}
