@@ -1,0 +1,201 @@
+package sampler_test
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"math/rand/v2"
+	"os"
+	"testing"
+
+	"github.com/kelvin-ml/kelvin/sampler"
+	"github.com/kelvin-ml/kelvin/sampler/posterior"
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+func sample(t *testing.T, spec string, data posterior.Data, k sampler.Kernel, o sampler.Options) *sampler.Result {
+	t.Helper()
+	s, err := posterior.ParseSpec([]byte(spec))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := sampler.Run(context.Background(), func(int) (sampler.Density, error) { return posterior.New(s, data) }, k, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func load(t *testing.T, name string) posterior.Data {
+	t.Helper()
+	text, err := os.ReadFile("testdata/posteriordb/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := posterior.ParseData(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+var posteriordb = []struct {
+	name, data, means, spec string
+	dense                   bool
+}{
+	{"eight schools", "eight_schools.json", "eight_schools-eight_schools_noncentered.mean_value.json",
+		`{"model": "hierarchical-normal", "response": "y", "scale": "sigma", "priors": {"mu": "normal(0, 5)", "tau": "half-cauchy(5)"}}`, false},
+	{"kilpisjarvi", "kilpisjarvi_mod.json", "kilpisjarvi_mod-kilpisjarvi.mean_value.json",
+		`{"model": "glm", "family": "normal", "response": "y", "predictors": ["x"], "intercept": true,
+		  "priors": {"alpha": "normal(pmualpha, psalpha)", "beta": "normal(pmubeta, psbeta)", "sigma": "flat"}}`, true},
+	{"sblrc-blr", "sblrc.json", "sblrc-blr.mean_value.json",
+		`{"model": "glm", "family": "normal", "response": "y", "predictors": ["X"], "priors": {"beta": "normal(0, 10)", "sigma": "half-normal(10)"}}`, true},
+}
+
+// The reference means of posteriordb, to within four combined standard errors.
+func TestPosteriorDB(t *testing.T) {
+	for _, c := range posteriordb {
+		text, err := os.ReadFile("testdata/posteriordb/" + c.means)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want struct {
+			Names []string
+			Mean  []float64 `json:"mean_value"`
+			MCSE  []float64 `json:"mcse_mean"`
+		}
+		if err := json.Unmarshal(text, &want); err != nil {
+			t.Fatal(err)
+		}
+		r := sample(t, c.spec, load(t, c.data), sampler.NUTS{StepSize: 0.1}, sampler.Options{Warmup: 1000, Draws: 2500, Seed: 1, Dense: c.dense})
+		got := r.Summaries()
+		for i, name := range want.Names {
+			s := got[i]
+			if s.Name != name {
+				t.Fatalf("%s: quantity %d is %q, want %q", c.name, i, s.Name, name)
+			}
+			if se := math.Hypot(s.MCSE, want.MCSE[i]); !(math.Abs(s.Mean-want.Mean[i]) < 4*se) || s.RHat > 1.01 || s.ESSBulk < 1000 {
+				t.Errorf("%s: %s is %.6g ± %.2g (R̂ %.3f, ESS %.0f), posteriordb has %.6g ± %.2g",
+					c.name, name, s.Mean, s.MCSE, s.RHat, s.ESSBulk, want.Mean[i], want.MCSE[i])
+			}
+		}
+		for _, reading := range r.Thermometers() {
+			if math.Abs(reading.Value-1) > 4*reading.StdErr {
+				t.Errorf("%s: %v, asked 1", c.name, reading)
+			}
+		}
+	}
+}
+
+// The centred parameterisation of the same model has a funnel, and says so.
+func TestCentredEightSchoolsIsReported(t *testing.T) {
+	spec := `{"model": "hierarchical-normal", "response": "y", "scale": "sigma", "centred": true, "priors": {"mu": "normal(0, 5)", "tau": "half-cauchy(5)"}}`
+	r := sample(t, spec, load(t, "eight_schools.json"), sampler.NUTS{StepSize: 0.1}, sampler.Options{Warmup: 1000, Draws: 1000, Seed: 1})
+	for _, f := range r.Findings() {
+		if f.ID == "divergences" {
+			return
+		}
+	}
+	t.Errorf("no divergences among the findings %+v", r.Findings())
+}
+
+// Logistic regression in two dimensions against its posterior summed on a grid.
+func TestLogisticRegressionAgainstGrid(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 9))
+	x, y := make([]float64, 40), make([]float64, 40)
+	for i := range x {
+		x[i] = rng.NormFloat64()
+		if rng.Float64() < 1/(1+math.Exp(-0.5-1.5*x[i])) {
+			y[i] = 1
+		}
+	}
+	data := posterior.Data{"x": {Rows: 40, Values: x}, "y": {Rows: 40, Values: y}}
+	spec := `{"model": "glm", "family": "bernoulli", "response": "y", "predictors": ["x"], "intercept": true, "priors": {"alpha": "normal(0, 2)", "beta": "student(3, 0, 2)"}}`
+	s, err := posterior.ParseSpec([]byte(spec))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := posterior.New(s, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, T := range []float64{1, 0.3} {
+		var mass float64
+		var mean [2]float64
+		for a := -4.0; a < 6; a += 0.02 {
+			for b := -3.0; b < 9; b += 0.02 {
+				p := math.Exp(-m.Energy([]float64{a, b}) / T)
+				mass += p
+				mean[0] += p * a
+				mean[1] += p * b
+			}
+		}
+		r := sample(t, spec, data, sampler.NUTS{StepSize: 0.1}, sampler.Options{Warmup: 500, Draws: 4000, Temperature: T, Seed: 2})
+		for i, q := range r.Summaries() {
+			if want := mean[i] / mass; math.Abs(q.Mean-want) > 4*q.MCSE {
+				t.Errorf("T = %v: %s is %.4f ± %.4f, the grid gives %.4f", T, q.Name, q.Mean, q.MCSE, want)
+			}
+		}
+	}
+}
+
+// A mixture finds the components that its data came from.
+func TestMixture(t *testing.T) {
+	rng := rand.New(rand.NewPCG(10, 10))
+	y := make([]float64, 400)
+	for i := range y {
+		if y[i] = -2 + 0.5*rng.NormFloat64(); rng.Float64() < 0.3 {
+			y[i] = 1 + rng.NormFloat64()
+		}
+	}
+	spec := `{"model": "mixture", "response": "y", "components": 2, "priors": {"mu": "normal(0, 5)", "sigma": "half-normal(2)", "weights": "dirichlet(2)"}}`
+	r := sample(t, spec, posterior.Data{"y": {Rows: 400, Values: y}}, sampler.NUTS{StepSize: 0.1}, sampler.Options{Warmup: 500, Draws: 500, Seed: 3})
+	for i, want := range []float64{-2, 1, 0.5, 1, 0.7, 0.3} {
+		if s := r.Summaries()[i]; math.Abs(s.Mean-want) > 4*s.SD {
+			t.Errorf("%s is %.3f ± %.3f, made with %v", s.Name, s.Mean, s.SD, want)
+		}
+	}
+	if f := r.Findings(); len(f) > 0 {
+		t.Errorf("findings %+v", f)
+	}
+}
+
+// Simulation-based calibration (Talts et al. 2018): parameters drawn from the
+// prior, data from them, posterior draws from those: the rank of the parameter
+// among the draws is uniform.
+func TestSimulationBasedCalibration(t *testing.T) {
+	const replicates, draws, bins, n = 320, 63, 8, 6
+	spec := `{"model": "glm", "family": "normal", "response": "y", "predictors": ["x"], "intercept": true,
+		"priors": {"alpha": "normal(0, 1)", "beta": "normal(1, 2)", "sigma": "half-normal(1)"}}`
+	x := []float64{-1, -0.5, 0, 0.3, 1, 2}
+	counts := [3][bins]int{}
+	for i := range replicates {
+		rng := rand.New(rand.NewPCG(11, uint64(i)))
+		truth := []float64{rng.NormFloat64(), 1 + 2*rng.NormFloat64(), math.Abs(rng.NormFloat64())}
+		y := make([]float64, n)
+		for j := range y {
+			y[j] = truth[0] + truth[1]*x[j] + truth[2]*rng.NormFloat64()
+		}
+		data := posterior.Data{"x": {Rows: n, Values: x}, "y": {Rows: n, Values: y}}
+		r := sample(t, spec, data, sampler.NUTS{StepSize: 0.1}, sampler.Options{Chains: 1, Warmup: 300, Draws: 5 * draws, Keep: draws, Seed: uint64(i)})
+		for q, want := range truth {
+			rank := 0
+			for _, v := range r.Chain(q)[0] {
+				if v < want {
+					rank++
+				}
+			}
+			counts[q][rank*bins/(draws+1)]++
+		}
+	}
+	for q, name := range []string{"alpha", "beta", "sigma"} {
+		var chi2 float64
+		for _, c := range counts[q] {
+			expected := float64(replicates) / bins
+			chi2 += (float64(c) - expected) * (float64(c) - expected) / expected
+		}
+		if p := (distuv.ChiSquared{K: bins - 1}).Survival(chi2); p < 0.001 {
+			t.Errorf("%s: ranks %v are not uniform (p = %.2g)", name, counts[q], p)
+		}
+	}
+}
