@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 )
 
@@ -63,6 +64,10 @@ type pass[T Float] struct {
 	grad   []T // nil when the parameters' gradient is not wanted
 	v, hv  []T // direction and result of a Hessian-vector product
 	obs    *Observation
+
+	training bool
+	state    []T        // running statistics
+	rng      *rand.Rand // for dropout
 }
 
 // A span is the place of one parameter tensor in the flat vectors.
@@ -75,7 +80,11 @@ type builder[T Float] struct {
 	nodes  []*node[T]
 	groups []Group
 	params int
-	inits  []initializer // parallel to all tensors of all groups in order
+	state  []Tensor // running statistics
+
+	stateSize int
+	vocab     int           // of the tokens that the input holds; 0 when it holds none
+	inits     []initializer // parallel to all tensors of all groups in order
 }
 
 // param adds a parameter tensor to the group of the layer being built.
@@ -99,22 +108,21 @@ func (b *builder[T]) param(layer, tensor string, init initializer, shape ...int)
 	return s, nil
 }
 
-// add appends a node; groupsBefore is the number of groups before its
-// parameters were added.
-func (b *builder[T]) add(kind, name string, o op[T], shape []int, groupsBefore int, in ...*node[T]) (*node[T], error) {
+// add appends a node. It belongs to the group of the layer's parameters if
+// parametric, and depends on parameters if that is so or an input does.
+func (b *builder[T]) add(l LayerSpec, o op[T], shape []int, parametric bool, in ...*node[T]) (*node[T], error) {
 	size, err := volume(shape)
 	if err != nil {
 		return nil, err
 	}
-	y := &node[T]{op: o, kind: kind, name: name, in: in, shape: shape, size: size, group: -1, source: -1}
+	y := &node[T]{op: o, kind: l.Type, name: l.Name, in: in, shape: shape, size: size, group: -1, source: -1, needs: parametric}
 	for _, x := range in {
 		y.needs = y.needs || x.needs
 		y.source = max(y.source, x.source)
 	}
-	if len(b.groups) > groupsBefore {
+	if parametric {
 		y.group = len(b.groups) - 1
 		y.source = y.group
-		y.needs = true
 	}
 	b.nodes = append(b.nodes, y)
 	return y, nil
@@ -133,41 +141,36 @@ func plan[T Float](spec Spec) (*builder[T], error) {
 		return nil, fmt.Errorf("%d layers: expected 1 to %d", len(spec.Layers), maxLayers)
 	}
 	b := &builder[T]{}
-	if _, err := b.add("input", "input", nil, spec.Input, 0); err != nil {
+	input, err := b.add(LayerSpec{Type: "input", Name: "input"}, nil, spec.Input, false)
+	if err != nil {
 		return nil, fmt.Errorf("input %w", err)
 	}
-	names := map[string]bool{"input": true}
+	outputs := map[string]*node[T]{"input": input} // of each layer so far, by name
+	used := map[string]bool{}
+	last := "input"
 	for i, layer := range spec.Layers {
 		if layer.Name == "" {
 			layer.Name = strconv.Itoa(i)
 		}
-		if names[layer.Name] {
+		if outputs[layer.Name] != nil {
 			return nil, fmt.Errorf("layer %d: the name %q is taken", i, layer.Name)
 		}
-		names[layer.Name] = true
-		if err := b.layer(layer); err != nil {
+		if len(layer.Inputs) == 0 {
+			layer.Inputs = []string{last}
+		}
+		y, err := b.layer(layer, outputs, used)
+		if err != nil {
 			return nil, fmt.Errorf("layer %q (%s): %w", layer.Name, layer.Type, err)
+		}
+		outputs[layer.Name], last = y, layer.Name
+	}
+	for _, y := range b.nodes {
+		if outputs[y.name] == y && !used[y.name] && y.name != last {
+			return nil, fmt.Errorf("nothing reads layer %q", y.name)
 		}
 	}
 	if b.params == 0 {
 		return nil, fmt.Errorf("the network has no parameters")
 	}
 	return b, nil
-}
-
-// layer adds the nodes of one layer.
-func (b *builder[T]) layer(l LayerSpec) error {
-	x := b.nodes[len(b.nodes)-1]
-	if l.Type == "linear" {
-		return b.linear(l, x)
-	}
-	act, err := activationByName(l.Type)
-	if err != nil {
-		return fmt.Errorf("unknown layer type: expected linear or an activation; %w", err)
-	}
-	if l.Out != 0 || l.NoBias {
-		return fmt.Errorf("an activation takes neither out nor no_bias")
-	}
-	_, err = b.add(l.Type, l.Name, &activate[T]{act: act}, x.shape, len(b.groups), x)
-	return err
 }

@@ -14,14 +14,18 @@ import (
 type tensorKind int
 
 const (
-	weightTensor tensorKind = iota // drawn with a variance from the fans
-	biasTensor                     // zero unless the scheme says otherwise
+	weightTensor    tensorKind = iota // drawn with a variance from the fans
+	biasTensor                        // zero unless the scheme says otherwise
+	embeddingTensor                   // normal, variance 1 unless the scheme says otherwise: one row is looked up at a time
+	gainTensor                        // of a normalisation: 1
+	shiftTensor                       // of a normalisation: 0
 )
 
 // initializer is what the schemes need to know of one parameter tensor.
 type initializer struct {
 	kind          tensorKind
 	fanIn, fanOut int
+	rows          int // of a weight seen as a matrix
 	node          int // index of the node the tensor belongs to
 }
 
@@ -49,7 +53,9 @@ type Scale struct {
 //	                        the mean square of the input, 1 or as in balanced(0.3) (docs/theory.md#t5)
 //	pytorch                 torch.nn.Linear's default: weights and biases uniform in ±1/√fan_in
 //
-// where biases are zero unless said otherwise.
+// where biases are zero unless said otherwise. Embeddings are normal of variance
+// 1, or as normal(σw), uniform(σw) and mixed(σw) say; the gains of normalisations
+// are 1, their shifts 0.
 func (n *Network[T]) InitScales(scheme string) ([]Scale, error) {
 	kind, arguments, err := parseCall(scheme)
 	if err != nil {
@@ -64,13 +70,14 @@ func (n *Network[T]) InitScales(scheme string) ([]Scale, error) {
 	if !(given[0] > 0) || given[1] < 0 {
 		return nil, fmt.Errorf("initialisation %q: expected a positive scale, and none negative", scheme)
 	}
-	law := initLaw{gain: given[0], bias: given[1]}
+	law := initLaw{bias: given[1]}
 	switch kind {
-	case "normal", "uniform", "mixed", "orthogonal":
-		law.distribution, law.variance = kind, func(i initializer) float64 { return given[0] * given[0] / float64(i.fanIn) }
-		if kind == "orthogonal" {
-			law.variance = func(i initializer) float64 { return given[0] * given[0] / float64(max(i.fanIn, i.fanOut)) }
-		}
+	case "normal", "uniform", "mixed":
+		law.distribution, law.embedding = kind, given[0]
+		law.variance = func(i initializer) float64 { return given[0] * given[0] / float64(i.fanIn) }
+	case "orthogonal":
+		law.distribution = kind
+		law.variance = func(i initializer) float64 { return given[0] * given[0] / float64(max(i.fanIn, i.rows)) }
 	case "he":
 		law.distribution, law.variance = "normal", func(i initializer) float64 { return 2 / float64(i.fanIn) }
 	case "glorot":
@@ -96,8 +103,9 @@ func (n *Network[T]) InitScales(scheme string) ([]Scale, error) {
 type initLaw struct {
 	distribution string
 	variance     func(initializer) float64
-	gain, bias   float64
-	pytorch      bool // biases are drawn as the weights
+	bias         float64 // standard deviation
+	embedding    float64 // standard deviation; 0 for the default
+	pytorch      bool    // biases are drawn as the weights
 }
 
 func (n *Network[T]) scales(law initLaw) []Scale {
@@ -107,10 +115,17 @@ func (n *Network[T]) scales(law initLaw) []Scale {
 			init := n.inits[len(scales)]
 			s := Scale{Group: g.Name, Tensor: t.Name, Size: t.Size(), Distribution: law.distribution}
 			switch {
-			case init.kind == weightTensor, law.pytorch:
+			case init.kind == weightTensor, init.kind == biasTensor && law.pytorch:
 				s.Std = math.Sqrt(law.variance(init))
-			case law.bias > 0:
+			case init.kind == biasTensor && law.bias > 0:
 				s.Std = law.bias
+			case init.kind == embeddingTensor:
+				s.Std = law.embedding
+				if law.embedding == 0 {
+					s.Distribution, s.Std = "normal", 1
+				}
+			case init.kind == gainTensor:
+				s.Distribution, s.Mean = "constant", 1
 			default:
 				s.Distribution = "constant"
 			}
@@ -122,39 +137,53 @@ func (n *Network[T]) scales(law initLaw) []Scale {
 
 // balance returns, for each node, the factor 1/(1 − η) by which its weights must
 // raise the signal energy to restore what the activations before it took out.
+// Pooling and attention are taken to leave it as it is.
 func (n *Network[T]) balance(q float64) ([]float64, error) {
+	type energy struct{ target, now float64 }
+	energies := map[*node[T]]energy{n.nodes[0]: {q, q}}
 	restore := make([]float64, len(n.nodes))
-	target, now := q, q
-	for i, y := range n.nodes {
+	for i, y := range n.nodes[1:] {
+		e := energies[y.in[0]]
 		switch o := y.op.(type) {
-		case *linear[T]:
-			restore[i] = target / now
-			now = target
+		case *linear[T], *conv[T]:
+			restore[i+1] = e.target / e.now
+			e.now = e.target
+		case *norm[T], *batchNorm[T], *embedding[T]:
+			e = energy{1, 1}
+		case *position[T]:
+			e = energy{e.target + 1, e.now + 1}
+		case sum[T]:
+			for _, x := range y.in[1:] {
+				e.target += energies[x].target
+				e.now += energies[x].now
+			}
 		case *activate[T]:
 			phi, err := theory.ActivationByName(o.act.name)
 			if err != nil {
 				return nil, err
 			}
-			e, err := phi.Efficiency(now)
+			work, err := phi.Efficiency(e.now)
 			if err != nil {
 				return nil, err
 			}
-			now *= 1 - e.Efficiency
-			if !(now > 0) {
-				return nil, fmt.Errorf("layer %q (%s) passes no signal energy at q = %g", y.name, y.kind, now)
+			e.now *= 1 - work.Efficiency
+			if !(e.now > 0) {
+				return nil, fmt.Errorf("layer %q (%s) passes no signal energy", y.name, y.kind)
 			}
 		}
+		energies[y] = e
 	}
 	return restore, nil
 }
 
-// Init draws all parameters by the scheme that InitScales describes. The draws
-// are the same in float32 and float64, up to rounding.
+// Init draws all parameters by the scheme that InitScales describes and resets
+// State. The draws are the same in float32 and float64, up to rounding.
 func (n *Network[T]) Init(scheme string, rng *rand.Rand) error {
 	scales, err := n.InitScales(scheme)
 	if err != nil {
 		return err
 	}
+	n.resetState()
 	i := 0
 	for _, g := range n.Groups {
 		for _, t := range g.Tensors {
@@ -186,9 +215,8 @@ func draw[T Float](s Scale, init initializer, tensor []T, rng *rand.Rand) {
 			tensor[i] = T(s.Mean + s.Std*x())
 		}
 	case "orthogonal":
-		rows := init.fanOut
-		columns := len(tensor) / rows
-		drawOrthogonal(s.Std*math.Sqrt(float64(max(rows, columns))), rows, columns, tensor, rng)
+		columns := len(tensor) / init.rows
+		drawOrthogonal(s.Std*math.Sqrt(float64(max(init.rows, columns))), init.rows, columns, tensor, rng)
 	default:
 		for i := range tensor {
 			tensor[i] = T(s.Mean)

@@ -1,7 +1,7 @@
 package nn
 
 import (
-	"fmt"
+	"slices"
 
 	"github.com/kelvin-ml/kelvin/nn/internal/kernel"
 )
@@ -14,25 +14,26 @@ type linear[T Float] struct {
 	scratch []T  // for gradient norms of examples with several rows
 }
 
-func (b *builder[T]) linear(l LayerSpec, x *node[T]) error {
-	if l.Out < 1 || l.Out > maxDimension {
-		return fmt.Errorf("out: expected 1 to %d features, got %d", maxDimension, l.Out)
-	}
-	before := len(b.groups)
+func (b *builder[T]) linear(l LayerSpec, x *node[T]) (*node[T], error) {
+	return b.linearNamed(l, "weight", "bias", x)
+}
+
+// linearNamed is linear with other names for its two tensors.
+func (b *builder[T]) linearNamed(l LayerSpec, weight, bias string, x *node[T]) (*node[T], error) {
 	axis := len(x.shape) - 1
 	o := &linear[T]{in: x.shape[axis], out: l.Out}
 	var err error
-	if o.w, err = b.param(l.Name, "weight", initializer{kind: weightTensor, fanIn: o.in, fanOut: o.out, node: len(b.nodes)}, o.out, o.in); err != nil {
-		return err
+	init := initializer{kind: weightTensor, fanIn: o.in, fanOut: o.out, rows: o.out, node: len(b.nodes)}
+	if o.w, err = b.param(l.Name, weight, init, o.out, o.in); err != nil {
+		return nil, err
 	}
 	if !l.NoBias {
-		if o.b, err = b.param(l.Name, "bias", initializer{kind: biasTensor, fanIn: o.in, fanOut: o.out, node: len(b.nodes)}, o.out); err != nil {
-			return err
+		init.kind = biasTensor
+		if o.b, err = b.param(l.Name, bias, init, o.out); err != nil {
+			return nil, err
 		}
 	}
-	shape := append(append([]int{}, x.shape[:axis]...), l.Out)
-	_, err = b.add(l.Type, l.Name, o, shape, before, x)
-	return err
+	return b.add(l, o, append(slices.Clone(x.shape[:axis]), l.Out), true, x)
 }
 
 func (o *linear[T]) rows(p *pass[T], y *node[T]) int { return p.n * (y.size / o.out) }

@@ -3,6 +3,7 @@ package nn
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/kelvin-ml/kelvin/nn/internal/kernel"
@@ -16,9 +17,19 @@ type Network[T Float] struct {
 	Grad   []T     // ∇E, laid out as Params; filled by Backward
 	Groups []Group // one for each layer that has parameters, in order
 
+	// Training makes batchnorm use the statistics of the batch and update State,
+	// and dropout drop. It is off for measuring.
+	Training bool
+	Rand     *rand.Rand // draws what dropout drops; needed only then
+	// State holds the running means and variances of batchnorm layers, which are
+	// not parameters; StateTensors says where. New sets them to 0 and 1.
+	State        []T
+	StateTensors []Tensor
+
 	nodes    []*node[T]
 	inits    []initializer
 	loss     loss[T]
+	vocab    int
 	capacity int // examples the buffers hold
 	losses   []float64
 	pass     pass[T]
@@ -65,7 +76,7 @@ func New[T Float](spec Spec) (*Network[T], error) {
 	}
 	last := b.nodes[len(b.nodes)-1]
 	classes := last.shape[len(last.shape)-1]
-	return &Network[T]{
+	n := &Network[T]{
 		Spec:   spec,
 		Params: make([]T, b.params),
 		Grad:   make([]T, b.params),
@@ -73,17 +84,33 @@ func New[T Float](spec Spec) (*Network[T], error) {
 		nodes:  b.nodes,
 		inits:  b.inits,
 		loss:   loss[T]{kind: losses[spec.Loss], classes: classes, rows: last.size / classes},
-	}, nil
+		vocab:  b.vocab,
+
+		State:        make([]T, b.stateSize),
+		StateTensors: b.state,
+	}
+	n.resetState()
+	return n, nil
 }
 
-// Clone returns a network with the same Spec and parameter values that shares
-// no memory with n.
+// resetState sets running means to 0 and variances to 1.
+func (n *Network[T]) resetState() {
+	for i, t := range n.StateTensors {
+		for j := range t.Size() {
+			n.State[t.Offset+j] = T(i % 2) // they come in pairs
+		}
+	}
+}
+
+// Clone returns a network with the same Spec, parameters and state that shares
+// no memory with n; Training and Rand are not set.
 func (n *Network[T]) Clone() *Network[T] {
 	c, err := New[T](n.Spec)
 	if err != nil {
 		panic(err) // n was made from the same Spec
 	}
 	copy(c.Params, n.Params)
+	copy(c.State, n.State)
 	return c
 }
 
@@ -177,7 +204,8 @@ func (n *Network[T]) forward(b Batch[T]) error {
 		return fmt.Errorf("batch: %w", err)
 	}
 	n.capacity = max(n.capacity, b.N)
-	n.pass.n, n.pass.params = b.N, n.Params
+	n.pass.n, n.pass.params, n.pass.state = b.N, n.Params, n.State
+	n.pass.training, n.pass.rng = n.Training, n.Rand
 	n.losses = fit(n.losses, n.capacity)
 	n.nodes[0].a = b.X
 	for _, y := range n.nodes[1:] {
@@ -227,6 +255,9 @@ func (n *Network[T]) check(b Batch[T]) error {
 	if len(b.X)%b.N != 0 || len(b.X)/b.N != in.size {
 		return fmt.Errorf("expected %d examples × %d values (shape %v), got %d values", b.N, in.size, in.shape, len(b.X))
 	}
+	if err := n.checkTokens(b); err != nil {
+		return err
+	}
 	if n.Spec.Loss != "ce" {
 		if len(b.Y) != b.N*out.size {
 			return fmt.Errorf("loss %s: expected %d examples × %d targets in Y, got %d values", n.Spec.Loss, b.N, out.size, len(b.Y))
@@ -239,6 +270,26 @@ func (n *Network[T]) check(b Batch[T]) error {
 	for i, label := range b.Labels {
 		if label < 0 || int(label) >= n.loss.classes {
 			return fmt.Errorf("label %d of example %d is out of range: the network has %d classes", label, i/n.loss.rows, n.loss.classes)
+		}
+	}
+	return nil
+}
+
+// checkTokens returns an error unless an input of tokens holds tokens, and there
+// is a source of randomness if dropout needs one.
+func (n *Network[T]) checkTokens(b Batch[T]) error {
+	if n.vocab > 0 {
+		for i, x := range b.X {
+			if !(x >= 0 && x < T(n.vocab)) || x != T(int(x)) {
+				return fmt.Errorf("example %d holds %v: expected tokens from 0 to %d", i/n.nodes[0].size, x, n.vocab-1)
+			}
+		}
+	}
+	if n.Training && n.Rand == nil {
+		for _, l := range n.Spec.Layers {
+			if l.Type == "dropout" {
+				return fmt.Errorf("training with dropout needs Network.Rand")
+			}
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kelvin-ml/kelvin/nn/internal/kernel"
 	"github.com/kelvin-ml/kelvin/theory"
 )
 
@@ -73,7 +74,7 @@ func energyAt(t testing.TB, n *Network[float64], b Batch[float64], i int, step f
 // five-point rules of error O(h⁴).
 func checkDerivatives(t *testing.T, n *Network[float64], b Batch[float64], tolerance float64) {
 	t.Helper()
-	const h = 1e-3
+	const h = 1e-4
 	if _, err := n.Backward(b, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +90,10 @@ func checkDerivatives(t *testing.T, n *Network[float64], b Batch[float64], toler
 	for i := range v {
 		v[i], u[i] = rng.NormFloat64(), rng.NormFloat64()
 	}
+	length := math.Sqrt(kernel.SumSquares(v))
+	for i := range v {
+		v[i] /= length
+	}
 	hv, hu, want := make([]float64, len(v)), make([]float64, len(v)), make([]float64, len(v))
 	for _, x := range []struct{ in, out []float64 }{{v, hv}, {u, hu}} {
 		if err := n.HVP(b, x.in, x.out); err != nil {
@@ -96,7 +101,7 @@ func checkDerivatives(t *testing.T, n *Network[float64], b Batch[float64], toler
 		}
 	}
 	base := append([]float64{}, n.Params...)
-	for _, point := range []struct{ at, weight float64 }{{h / 4, 8}, {-h / 4, -8}, {h / 2, -1}, {-h / 2, 1}} {
+	for _, point := range []struct{ at, weight float64 }{{h, 8}, {-h, -8}, {2 * h, -1}, {-2 * h, 1}} {
 		for i := range base {
 			n.Params[i] = base[i] + point.at*v[i]
 		}
@@ -104,7 +109,7 @@ func checkDerivatives(t *testing.T, n *Network[float64], b Batch[float64], toler
 			t.Fatal(err)
 		}
 		for i, g := range n.Grad {
-			want[i] += point.weight * g / (12 * h / 4)
+			want[i] += point.weight * g / (12 * h)
 		}
 	}
 	copy(n.Params, base)

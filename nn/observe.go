@@ -1,5 +1,7 @@
 package nn
 
+import "github.com/kelvin-ml/kelvin/nn/internal/kernel"
+
 // An Observation is what one backward pass shows besides the gradient, for each
 // group of parameters (indexed as Network.Groups) and each example of the
 // batch. All of it is of the example's own loss, without weight decay, so the
@@ -21,6 +23,15 @@ func (o *Observation) fit(groups, examples int) {
 		clear(o.Virial[g])
 		clear(o.GradNorm2[g])
 	}
+}
+
+// observe adds to an example of a group the virial Σ y·δ, which holds for every
+// operation linear in its parameters taken together (y = W·x + b), and the
+// squared norm of their gradient g.
+func (p *pass[T]) observe(group, example int, y, d, g []T) {
+	n := float64(p.n) // adjoints are of the mean over the batch
+	p.obs.Virial[group][example] += n * kernel.Dot(y, d)
+	p.obs.GradNorm2[group][example] += n * n * kernel.SumSquares(g)
 }
 
 // A Signal is what one activation layer did to the last batch: A = φ(Z), both

@@ -19,12 +19,23 @@ type Spec struct {
 	WeightDecay float64     `json:"weight_decay,omitempty"` // wd ≥ 0 adds (wd/2)|θ|² to the energy
 }
 
-// A LayerSpec describes one layer. Its input is the output of the layer before.
+// A LayerSpec describes one layer. A layer takes only the fields that its type
+// is documented with; see [LayerTypes].
 type LayerSpec struct {
-	Type   string `json:"type"`              // "linear" or an activation: "relu", "leaky_relu(0.2)", …
-	Name   string `json:"name,omitempty"`    // prefix of the tensors' names; default: the index, as in torch.nn.Sequential
-	Out    int    `json:"out,omitempty"`     // linear: features out
-	NoBias bool   `json:"no_bias,omitempty"` // linear: weights only
+	Type    string   `json:"type"`             // "linear", "conv2d", … or an activation: "relu", "leaky_relu(0.2)", …
+	Name    string   `json:"name,omitempty"`   // prefix of the tensors' names; default: the index, as in torch.nn.Sequential
+	Inputs  []string `json:"inputs,omitempty"` // names of the layers it reads, or "input"; default: the layer before
+	Out     int      `json:"out,omitempty"`
+	NoBias  bool     `json:"no_bias,omitempty"`
+	Kernel  []int    `json:"kernel,omitempty"` // height and width, or one number for both; so are the next two
+	Stride  []int    `json:"stride,omitempty"`
+	Padding []int    `json:"padding,omitempty"`
+	Groups  int      `json:"groups,omitempty"`
+	Heads   int      `json:"heads,omitempty"`
+	Causal  bool     `json:"causal,omitempty"`
+	Vocab   int      `json:"vocab,omitempty"`
+	Epsilon float64  `json:"epsilon,omitempty"`
+	Rate    float64  `json:"rate,omitempty"`
 }
 
 // Limits that no network measured here reaches and no 64-bit size computation
