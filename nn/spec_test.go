@@ -114,6 +114,12 @@ func FuzzParseArch(f *testing.F) {
 func FuzzParseSpec(f *testing.F) {
 	f.Add([]byte(`{"input":[2,3],"layers":[{"type":"linear","out":4},{"type":"gelu"},{"type":"linear","out":2}],"loss":"ce"}`))
 	f.Add([]byte(`{"input":[9223372036854775807],"layers":[{"type":"linear","out":9223372036854775807}],"loss":"mse"}`))
+	for _, layers := range layerCases {
+		f.Add([]byte(`{"input":[2,5,6],"loss":"mse","layers":` + layers + `}`))
+	}
+	for _, layers := range sequenceCases {
+		f.Add([]byte(`{"input":[5],"loss":"ce","layers":` + layers + `}`))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		spec, err := ParseSpec(data)
 		if err == nil {
@@ -137,6 +143,11 @@ func tryOut(t *testing.T, spec Spec) {
 	}
 	n := build[float32](t, spec, 1)
 	batch := randomBatch(n, 2, 2)
+	for i := range batch.X {
+		if n.vocab > 0 {
+			batch.X[i] = float32(i % n.vocab)
+		}
+	}
 	var obs Observation
 	if _, err := n.Backward(batch, &obs); err != nil && !strings.Contains(err.Error(), "energy is") {
 		t.Fatal(err)

@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -17,18 +19,21 @@ type torchReference struct {
 }
 
 type torchCase struct {
-	Name      string
-	Spec      Spec
-	Optimizer OptimizerSpec
-	N         int
-	X, Y      []float64
-	Labels    []int32
-	Params    []float64
-	Energy    float64
-	Outputs   []float64
-	Grad      []float64
-	V, HVP    []float64
-	After     []float64
+	Name       string
+	Spec       Spec
+	Optimizer  OptimizerSpec
+	N          int
+	X, Y       []float64
+	Labels     []int32
+	Params     []float64
+	Energy     float64
+	Outputs    []float64
+	Grad       []float64
+	V, HVP     []float64
+	After      []float64
+	Training   bool
+	State      []float64
+	StateAfter []float64 `json:"state_after"` // of one forward pass
 }
 
 func (c torchCase) batch() Batch[float64] {
@@ -66,10 +71,13 @@ func (r torchReference) check(t *testing.T) {
 				t.Fatalf("%d parameters, PyTorch %d", len(n.Params), len(c.Params))
 			}
 			copy(n.Params, c.Params)
+			copy(n.State, c.State)
+			n.Training = c.Training
 			energy, err := n.Backward(c.batch(), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
+			near(t, "state", n.State, c.StateAfter, 1e-12)
 			hv := make([]float64, len(c.V))
 			if err := n.HVP(c.batch(), c.V, hv); err != nil {
 				t.Fatal(err)
@@ -93,6 +101,8 @@ func (c torchCase) checkSingle(t *testing.T) {
 		t.Fatal(err)
 	}
 	convert(n.Params, c.Params)
+	convert(n.State, c.State)
+	n.Training = c.Training
 	b := Batch[float32]{N: c.N, Labels: c.Labels, X: make([]float32, len(c.X)), Y: make([]float32, len(c.Y))}
 	convert(b.X, c.X)
 	convert(b.Y, c.Y)
@@ -159,15 +169,23 @@ func (c torchCase) checkOptimizer(t *testing.T) {
 }
 
 func TestAgreesWithPyTorch(t *testing.T) {
-	data, err := os.ReadFile("testdata/torch.json")
+	data, err := os.ReadFile("testdata/torch.json.gz")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var reference torchReference
-	if err := json.Unmarshal(data, &reference); err != nil {
+	readTorch(t, data).check(t)
+}
+
+func readTorch(t *testing.T, data []byte) (r torchReference) {
+	t.Helper()
+	plain, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
 		t.Fatal(err)
 	}
-	reference.check(t)
+	if err := json.NewDecoder(plain).Decode(&r); err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // TestAgreesWithPyTorchLive does the same with numbers PyTorch computes now.
@@ -180,9 +198,5 @@ func TestAgreesWithPyTorchLive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var reference torchReference
-	if err := json.Unmarshal(data, &reference); err != nil {
-		t.Fatal(err)
-	}
-	reference.check(t)
+	readTorch(t, data).check(t)
 }
