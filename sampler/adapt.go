@@ -275,3 +275,17 @@ func (m *moments) add(x []float64) {
 		m.M2[i] += delta * (v - m.Mean[i])
 	}
 }
+
+// join adds the draws of other.
+func (m *moments) join(other moments) {
+	n, size := float64(m.N), float64(other.N)
+	if size == 0 {
+		return
+	}
+	m.N += other.N
+	for i, v := range other.Mean {
+		delta := v - m.Mean[i]
+		m.Mean[i] += delta * size / (n + size)
+		m.M2[i] += other.M2[i] + delta*delta*n*size/(n+size)
+	}
+}

@@ -276,16 +276,9 @@ func (r *Result) series(trace func(*Chain) []float64) [][]float64 {
 
 // pooled joins the streaming moments of the chains.
 func (r *Result) pooled(i int) (mean, variance float64) {
-	var n, m2 float64
+	all := newMoments(1)
 	for _, c := range r.Chains {
-		size := float64(c.Moments.N)
-		if size == 0 {
-			continue
-		}
-		delta := c.Moments.Mean[i] - mean
-		m2 += c.Moments.M2[i] + delta*delta*n*size/(n+size)
-		n += size
-		mean += delta * size / n
+		all.join(moments{c.Moments.N, c.Moments.Mean[i : i+1], c.Moments.M2[i : i+1]})
 	}
-	return mean, m2 / (n - 1)
+	return all.Mean[0], all.M2[0] / float64(all.N-1)
 }

@@ -65,7 +65,7 @@ func TestKernelsOnAQuadratic(t *testing.T) {
 		{"NUTS untuned", NUTS{StepSize: 0.5}, exact, 0},
 		{"NUTS coarse", NUTS{StepSize: 0.9}, exact, 0},
 	} {
-		r := run(t, d, c.kernel, Options{Warmup: c.warmup, Draws: 20000, Keep: 20000, Temperature: T, Seed: 1})
+		r := run(t, d, c.kernel, Options{Warmup: c.warmup, Draws: 20000, Thin: 1, Temperature: T, Seed: 1})
 		for i, l := range lambda {
 			meanSquare(t, c.name, r, i, c.variance(l))
 		}
@@ -94,7 +94,7 @@ func TestGradientNoise(t *testing.T) {
 	noisy := func(chain int) (Density, error) {
 		return gaussian{lambda, 2, rand.New(rand.NewPCG(7, uint64(chain)))}, nil
 	}
-	o := Options{Warmup: 2000, Draws: 40000, Keep: 20000, Seed: 2}
+	o := Options{Warmup: 2000, Draws: 40000, Thin: 2, Seed: 2}
 	for _, c := range []struct {
 		name   string
 		kernel Kernel
@@ -115,7 +115,7 @@ func TestGradientNoise(t *testing.T) {
 // with the bias of SGLD at the step of each parameter.
 func TestPreconditionedSGLD(t *testing.T) {
 	d := gaussian{lambda: []float64{0.01, 100}}
-	r := run(t, d, PSGLD{StepSize: 0.02, Decay: 0.99, Floor: 1e-5, Adapt: 2000}, Options{Warmup: 2000, Draws: 100000, Keep: 25000, Seed: 3})
+	r := run(t, d, PSGLD{StepSize: 0.02, Decay: 0.99, Floor: 1e-5, Adapt: 2000}, Options{Warmup: 2000, Draws: 100000, Thin: 4, Seed: 3})
 	for i, l := range d.lambda {
 		var want float64
 		for _, c := range r.Chains {

@@ -16,7 +16,7 @@ type Options struct {
 	Chains      int     // run side by side; 0: 4
 	Warmup      int     // steps before the first draw; 0: none
 	Draws       int     // steps after them, per chain; at least 1
-	Keep        int     // most draws of a chain that are kept in memory, evenly thinned; 0: 10000
+	Thin        int     // steps per draw that is kept in memory; 0: as few as keep at most 10000 draws
 	Temperature float64 // T of exp(−E/T); 0: 1
 	Seed        uint64
 	Dense       bool // the warm-up of HMC and NUTS estimates a dense metric
@@ -37,7 +37,6 @@ type Result struct {
 	Temperature float64  `json:"temperature"`
 	Warmup      int      `json:"warmup"`
 	Thin        int      `json:"thin"` // steps per kept draw
-	Keep        int      `json:"keep"`
 	Curvature   bool     `json:"curvature"`
 	Chains      []*Chain `json:"chains"`
 }
@@ -82,6 +81,28 @@ func (c *Chain) BFMI() float64 {
 	return c.SumChange / c.Total.M2[0]
 }
 
+// complete fills in what 0 stands for and checks the rest.
+func (o *Options) complete() error {
+	if o.Chains == 0 {
+		o.Chains = 4
+	}
+	if o.Temperature == 0 {
+		o.Temperature = 1
+	}
+	if o.Thin == 0 {
+		o.Thin = max((o.Draws+9999)/10000, 1)
+	}
+	if o.Chains < 1 || o.Draws < 1 || o.Warmup < 0 || o.Thin < 1 {
+		return fmt.Errorf("expected at least 1 chain, 1 draw and 1 step per kept draw, got %d, %d, %d (warm-up %d)", o.Chains, o.Draws, o.Thin, o.Warmup)
+	}
+	return nil
+}
+
+func newResult(d Density, o Options) *Result {
+	return &Result{Names: namesOf(d), Seed: o.Seed, Temperature: o.Temperature, Warmup: o.Warmup, Thin: o.Thin,
+		Curvature: o.Curvature, Chains: make([]*Chain, o.Chains)}
+}
+
 // Run draws from exp(−E/T) with several chains in parallel. density is called
 // once per chain, from one goroutine, and what it returns is used by that chain
 // alone, so densities with scratch memory need no locks. Every chain has its own
@@ -91,25 +112,14 @@ func (c *Chain) BFMI() float64 {
 // been drawn together with the error of ctx. Any other error names the chain,
 // and there is no result.
 func Run(ctx context.Context, density func(chain int) (Density, error), kernel Kernel, o Options) (*Result, error) {
-	if o.Chains == 0 {
-		o.Chains = 4
+	if err := o.complete(); err != nil {
+		return nil, fmt.Errorf("sampling: %w", err)
 	}
-	if o.Keep == 0 {
-		o.Keep = 10000
-	}
-	if o.Temperature == 0 {
-		o.Temperature = 1
-	}
-	if o.Chains < 1 || o.Draws < 1 || o.Warmup < 0 || o.Keep < 1 {
-		return nil, fmt.Errorf("sampling: expected at least 1 chain, 1 draw and 1 kept draw, got %d, %d, %d (warm-up %d)", o.Chains, o.Draws, o.Keep, o.Warmup)
-	}
-	r := &Result{Seed: o.Seed, Temperature: o.Temperature, Warmup: o.Warmup, Keep: o.Keep,
-		Thin: (o.Draws + o.Keep - 1) / o.Keep, Curvature: o.Curvature, Chains: make([]*Chain, o.Chains)}
 	densities, err := makeDensities(density, o.Chains)
 	if err != nil {
 		return nil, err
 	}
-	r.Names = namesOf(densities[0])
+	r := newResult(densities[0], o)
 	if t, ok := kernel.(tunable); ok { // before the goroutines: it is shared
 		if err := t.metric().prepare(densities[0].Dim()); err != nil {
 			return nil, fmt.Errorf("sampling: %w", err)

@@ -18,7 +18,7 @@ func TestSGLDTooHot(t *testing.T) {
 	const T = 0.75
 	step := 2 * (1 - 0.75/0.79)
 	d := gaussian{lambda: []float64{1, 1, 1, 1, 1, 1, 1, 1}}
-	r := run(t, d, SGLD{step}, Options{Warmup: 500, Draws: 40000, Keep: 40000, Temperature: T, Seed: 1, Curvature: true})
+	r := run(t, d, SGLD{step}, Options{Warmup: 500, Draws: 40000, Thin: 1, Temperature: T, Seed: 1, Curvature: true})
 	for _, reading := range r.Thermometers() {
 		near(t, reading.Name, reading.Value, 0.79, reading.StdErr)
 		if !reading.Valid() || reading.StdErr > 0.005 {
@@ -30,7 +30,7 @@ func TestSGLDTooHot(t *testing.T) {
 		t.Errorf("findings: %+v", findings)
 	}
 	// A quarter of the step passes.
-	r = run(t, d, SGLD{step / 4.2}, Options{Warmup: 2000, Draws: 40000, Keep: 40000, Temperature: T, Seed: 1, Curvature: true})
+	r = run(t, d, SGLD{step / 4.2}, Options{Warmup: 2000, Draws: 40000, Thin: 1, Temperature: T, Seed: 1, Curvature: true})
 	if findings := r.Findings(); len(findings) != 0 {
 		t.Errorf("findings: %+v", findings)
 	}
@@ -96,7 +96,7 @@ func TestExtendContinuesExactly(t *testing.T) {
 func TestCancel(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	taken := 0
-	o := Options{Chains: 1, Draws: 1 << 30, Keep: 1 << 28, Progress: func(steps int) {
+	o := Options{Chains: 1, Draws: 1 << 30, Thin: 4, Progress: func(steps int) {
 		if taken += steps; taken > 1000 {
 			cancel()
 		}

@@ -177,7 +177,7 @@ func TestSimulationBasedCalibration(t *testing.T) {
 			y[j] = truth[0] + truth[1]*x[j] + truth[2]*rng.NormFloat64()
 		}
 		data := posterior.Data{"x": {Rows: n, Values: x}, "y": {Rows: n, Values: y}}
-		r := sample(t, spec, data, sampler.NUTS{StepSize: 0.1}, sampler.Options{Chains: 1, Warmup: 300, Draws: 5 * draws, Keep: draws, Seed: uint64(i)})
+		r := sample(t, spec, data, sampler.NUTS{StepSize: 0.1}, sampler.Options{Chains: 1, Warmup: 300, Draws: 5 * draws, Thin: 5, Seed: uint64(i)})
 		for q, want := range truth {
 			rank := 0
 			for _, v := range r.Chain(q)[0] {
