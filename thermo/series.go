@@ -8,7 +8,7 @@ import (
 const (
 	seriesBatches = 256 // batches held at most; half of them after each doubling
 	minDraws      = 4   // fewer draws than this say nothing about their own error
-	minESS        = 5   // fewer effective draws than this and the error bar itself cannot be trusted
+	minESS        = 10  // fewer effective draws than this and the error bar itself cannot be trusted
 )
 
 // A Series accumulates one correlated scalar series, a draw at a time, in
@@ -27,8 +27,8 @@ const (
 // approach to it first.
 type Series struct {
 	n        int
-	mean, m2 float64 // Welford: of every draw
-	shift    float64 // the first draw, subtracted so that a large mean costs no digits
+	shift    float64 // the first draw, subtracted from all so that a large mean costs no digits
+	mean, m2 float64 // Welford: of every draw less shift
 	sums     [seriesBatches]float64
 	full     int // complete batches in sums
 	size     int // draws in a complete batch
@@ -48,10 +48,11 @@ func (s *Series) Add(x float64) {
 	if s.bad == 0 && (math.IsNaN(x) || math.IsInf(x, 0)) {
 		s.bad, s.badDraw = s.n, x
 	}
+	x -= s.shift
 	d := x - s.mean
 	s.mean += d / float64(s.n)
 	s.m2 += d * (x - s.mean)
-	s.part += x - s.shift
+	s.part += x
 	s.partSize++
 	if s.partSize < s.size {
 		return
@@ -75,7 +76,7 @@ func (s *Series) Mean() float64 {
 	if s.n == 0 || s.bad > 0 {
 		return math.NaN()
 	}
-	return s.mean
+	return s.shift + s.mean
 }
 
 // Variance returns the unbiased variance of single draws as if they were
@@ -89,8 +90,8 @@ func (s *Series) Variance() float64 {
 
 // Reading returns the mean with its error, effective sample size and degrees of
 // freedom. It is not valid for fewer than four draws, after a draw that is not
-// finite, or when fewer than five draws' worth of information are in the
-// series. A constant series has an error of zero.
+// finite, or when the draws are so correlated, or drift so, that they are
+// worth fewer than ten. A constant series has an error of zero.
 func (s *Series) Reading(name, group, unit string) Reading {
 	r := Reading{Name: name, Group: group, Unit: unit, Value: s.Mean(), StdErr: math.NaN()}
 	if r.Invalid = s.defect(); s.n < 2 || s.bad > 0 || math.IsInf(s.m2, 0) || math.IsNaN(s.m2) {
@@ -123,7 +124,7 @@ func (s *Series) defect() string {
 func (s *Series) deviations() []float64 {
 	d := make([]float64, s.full)
 	for i := range d {
-		d[i] = s.sums[i]/float64(s.size) - (s.mean - s.shift)
+		d[i] = s.sums[i]/float64(s.size) - s.mean
 	}
 	return d
 }
@@ -201,7 +202,7 @@ func effective(n int, variance, stderr float64) float64 {
 }
 
 func tooCorrelated(ess float64, n int) string {
-	if ess >= min(minESS, float64(n)/2) {
+	if ess >= min(minESS, float64(n)/3) {
 		return ""
 	}
 	return fmt.Sprintf("%d draws so correlated, or drifting so, that they are worth %.1f independent ones; at least %d are needed",
