@@ -38,7 +38,7 @@ func Open(path string) (*File, error) {
 	}
 	m, err := mapFile(f.Path)
 	if err != nil {
-		return nil, fmt.Errorf("reading checkpoint: %w", err)
+		return nil, fmt.Errorf("reading %s: %w", f.Path, err)
 	}
 	f.maps = []*mapping{m}
 	if err := m.guard(func() error { return f.parse(m) }); err != nil {

@@ -46,7 +46,7 @@ func (f *File) parseIndex(content []byte) error {
 func openShard(path string) (*File, error) {
 	m, err := mapFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("shard: %w", err)
+		return nil, fmt.Errorf("shard %s: %w", path, err)
 	}
 	shard := &File{Path: path, maps: []*mapping{m}}
 	err = m.guard(func() error {

@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"runtime/debug"
@@ -19,6 +20,9 @@ type mapping struct {
 
 func mapFile(path string) (*mapping, error) {
 	f, err := os.Open(path)
+	if pathErr := (*fs.PathError)(nil); errors.As(err, &pathErr) {
+		return nil, pathErr.Err // the caller names the file
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -28,14 +32,14 @@ func mapFile(path string) (*mapping, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: expected a regular file", path)
+		return nil, errors.New("expected a regular file")
 	}
 	m := &mapping{path: path}
 	if info.Size() == 0 {
 		return m, nil
 	}
 	if info.Size() > math.MaxInt {
-		return nil, fmt.Errorf("%s: %d bytes do not fit the address space", path, info.Size())
+		return nil, fmt.Errorf("%d bytes do not fit the address space", info.Size())
 	}
 	m.data, m.mapped, err = mapBytes(f, int(info.Size()))
 	return m, err

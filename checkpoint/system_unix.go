@@ -13,7 +13,7 @@ import (
 func mapBytes(f *os.File, size int) (data []byte, mapped bool, err error) {
 	data, err = unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
-		return nil, false, fmt.Errorf("mapping %s into memory: %w", f.Name(), err)
+		return nil, false, fmt.Errorf("mapping the file into memory: %w", err)
 	}
 	return data, true, nil
 }
