@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -10,6 +11,8 @@ import (
 	"github.com/kelvin-ml/kelvin/nn/internal/kernel"
 	"github.com/kelvin-ml/kelvin/theory"
 )
+
+var long = flag.Bool("long", false, "run the long tests")
 
 var testLosses = []string{"mse", "mae", "ce"}
 
