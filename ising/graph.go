@@ -1,0 +1,318 @@
+package ising
+
+import (
+	"math"
+	"math/bits"
+	"math/rand/v2"
+)
+
+// graph is the general path: any of the lattices, one spin a byte, updated
+// site by site or cluster by cluster.
+type graph struct {
+	model       Model
+	algorithm   Algorithm
+	temperature float64
+	rng         *rand.PCG
+	spins       []int8
+	bond        uint64      // 2^64 times the probability of a bond in a cluster
+	accept      [26]float64 // flip probability at 13 spin + aligned sum + 6
+	queue       []place     // room for a cluster
+	members     []place     // the cluster in hand
+	perSweep    int         // Wolff clusters a sweep; 0 until warmed up
+	flipped     int64       // sites updated so far
+}
+
+// newGraph makes a lattice with all spins up.
+func newGraph(m Model, temperature float64, a Algorithm, rng *rand.PCG) *graph {
+	sites := m.sites()
+	g := &graph{model: m, temperature: temperature, algorithm: a, rng: rng, spins: make([]int8, sites)}
+	for i := range g.spins {
+		g.spins[i] = 1
+	}
+	p := -math.Expm1(-2 * math.Abs(m.Coupling) / temperature)
+	g.bond = uint64(math.Min(math.Ldexp(p, 64), math.Nextafter(math.Ldexp(1, 64), 0)))
+	for class := range g.accept {
+		spin, sum := float64(2*(class/13)-1), float64(class%13-6)
+		cost := 2 * spin * (m.Coupling*sum + m.Field) / temperature
+		g.accept[class] = math.Min(1, math.Exp(-cost))
+		if a == HeatBath || cost == 0 { // a free flip always taken may cycle for ever; see leastRate
+			g.accept[class] = 1 / (1 + math.Exp(cost))
+		}
+	}
+	return g
+}
+
+// fill sets the starting configuration: random when hot, else the ground
+// state of the coupling's sign on the square and honeycomb lattices.
+func (g *graph) fill(hot bool) {
+	size := g.model.Size
+	var word uint64
+	for i := range g.spins {
+		x, y := i%size, i/size
+		switch {
+		case hot:
+			if i%64 == 0 {
+				word = g.rng.Uint64()
+			}
+			g.spins[i] = int8(word>>(i%64)&1)*2 - 1
+		case g.model.Coupling < 0 && (x+y)%2 == 1:
+			g.spins[i] = -1
+		default:
+			g.spins[i] = 1
+		}
+	}
+}
+
+// neighbours writes the neighbours of site y·L + x and returns how many.
+func (m Model) neighbours(x, y int, out *[6]uint32) int {
+	size := m.Size
+	left, right, above, below := x-1, x+1, y-1, y+1
+	if x == 0 {
+		left = size - 1
+	}
+	if right == size {
+		right = 0
+	}
+	if y == 0 {
+		above = size - 1
+	}
+	if below == size {
+		below = 0
+	}
+	row := y * size
+	out[0], out[1] = uint32(row+left), uint32(row+right)
+	if m.Lattice == Honeycomb { // a brick wall: each site has one of its vertical bonds
+		if (x+y)%2 == 0 {
+			out[2] = uint32(below*size + x)
+		} else {
+			out[2] = uint32(above*size + x)
+		}
+		return 3
+	}
+	out[2], out[3] = uint32(above*size+x), uint32(below*size+x)
+	if m.Lattice != Triangular { // a square lattice with one diagonal
+		return 4
+	}
+	out[4], out[5] = uint32(above*size+left), uint32(below*size+right)
+	return 6
+}
+
+// degree is the number of neighbours of a site.
+func (m Model) degree() int {
+	switch m.Lattice {
+	case Honeycomb:
+		return 3
+	case Triangular:
+		return 6
+	}
+	return 4
+}
+
+// sweep updates about as many spins as there are sites. A Wolff sweep is a
+// fixed number of clusters once warmed up, so that when it ends does not
+// depend on what it flipped.
+func (g *graph) sweep(int) {
+	switch g.algorithm {
+	case SwendsenWang:
+		g.sweepClusters()
+	case Wolff:
+		if g.perSweep > 0 {
+			for range g.perSweep {
+				g.wolff()
+			}
+			return
+		}
+		for done := 0; done < len(g.spins); {
+			done += g.wolff()
+		}
+	default:
+		g.sweepSites()
+	}
+}
+
+// settle ends the warm-up: Wolff clusters a sweep are fixed by the mean size
+// of the next clusters.
+func (g *graph) settle() {
+	if g.algorithm != Wolff || g.perSweep > 0 {
+		return
+	}
+	clusters, done := 0, 0
+	for done < 4*len(g.spins) {
+		done += max(1, g.wolff())
+		clusters++
+	}
+	g.perSweep = max(1, clusters*len(g.spins)/done)
+}
+
+// sweepSites visits every site in order.
+func (g *graph) sweepSites() {
+	var out [6]uint32
+	size := g.model.Size
+	rng := rand.New(g.rng)
+	for y := range size {
+		for x := range size {
+			i := y*size + x
+			var sum int8
+			for _, j := range out[:g.model.neighbours(x, y, &out)] {
+				sum += g.spins[j]
+			}
+			p := g.accept[13*int(g.spins[i]+1)/2+int(sum)+6]
+			if p >= 1 || rng.Float64() < p {
+				g.spins[i] = -g.spins[i]
+			}
+		}
+	}
+	g.flipped += int64(len(g.spins))
+}
+
+// place packs the coordinates of a site, so that its neighbours cost no
+// division.
+type place uint32
+
+func (p place) x() int { return int(p & (MaxSize - 1)) }
+func (p place) y() int { return int(p >> 16) }
+
+// grow fills g.queue with the cluster that holds the site: satisfied bonds to
+// sites outside are kept with the Fortuin-Kasteleyn probability. The spins of
+// the cluster become ±2, which no bond takes for a friend again.
+func (g *graph) grow(x, y int) {
+	size := g.model.Size
+	sign := int8(1)
+	if g.model.Coupling < 0 {
+		sign = -1
+	}
+	if len(g.queue) < 64 {
+		g.queue = make([]place, 64)
+	}
+	queue, count := g.queue, 1
+	queue[0] = place(y<<16 | x)
+	g.spins[y*size+x] *= 2
+	rng, bond, spins := g.rng, g.bond, g.spins
+	var sites [6]int
+	var places [6]place
+	degree := g.model.degree()
+	honeycomb, triangular := g.model.Lattice == Honeycomb, g.model.Lattice == Triangular
+	for head := 0; head < count; head++ {
+		if count+len(places) > len(queue) {
+			queue = append(queue, make([]place, len(queue))...)
+		}
+		x, y := queue[head].x(), queue[head].y()
+		row := y * size
+		friend := sign * (spins[row+x] >> 1)
+		left, right, above, below := x-1, x+1, y-1, y+1
+		if x == 0 {
+			left = size - 1
+		}
+		if right == size {
+			right = 0
+		}
+		if y == 0 {
+			above = size - 1
+		}
+		if below == size {
+			below = 0
+		}
+		sites[0], places[0] = row+left, place(y<<16|left)
+		sites[1], places[1] = row+right, place(y<<16|right)
+		switch {
+		case honeycomb && (x+y)%2 == 1: // see Model.neighbours
+			sites[2], places[2] = above*size+x, place(above<<16|x)
+		case honeycomb:
+			sites[2], places[2] = below*size+x, place(below<<16|x)
+		case triangular:
+			sites[4], places[4] = above*size+left, place(above<<16|left)
+			sites[5], places[5] = below*size+right, place(below<<16|right)
+			fallthrough
+		default:
+			sites[2], places[2] = above*size+x, place(above<<16|x)
+			sites[3], places[3] = below*size+x, place(below<<16|x)
+		}
+		// Without branches: half of them would be mispredicted.
+		for k := range degree {
+			s := &spins[sites[k]]
+			_, join := bits.Sub64(rng.Uint64(), bond, 0)
+			join &= uint64(uint32(uint8(*s^friend))-1) >> 31 // and *s == friend
+			*s += friend * int8(join)
+			queue[count] = places[k]
+			count += int(join)
+		}
+	}
+	g.queue, g.members = queue, queue[:count]
+}
+
+// clusterField returns H times the cluster's magnetisation.
+func (g *graph) clusterField() float64 {
+	var sum int64
+	for _, p := range g.members {
+		sum += int64(g.spins[p.y()*g.model.Size+p.x()] >> 1)
+	}
+	return g.model.Field * float64(sum)
+}
+
+// wolff grows one cluster from a random site, flips it (in a field: with the
+// Metropolis probability) and returns its size (Wolff 1989).
+func (g *graph) wolff() int {
+	size := g.model.Size
+	rng := rand.New(g.rng)
+	g.grow(rng.IntN(size), rng.IntN(size))
+	flip := g.model.Field == 0 || rng.Float64() < math.Exp(-2*g.clusterField()/g.temperature)
+	for _, p := range g.members {
+		s := &g.spins[p.y()*size+p.x()]
+		if *s >>= 1; flip {
+			*s = -*s
+		}
+	}
+	g.flipped += int64(len(g.members))
+	return len(g.members)
+}
+
+// sweepClusters is one Swendsen-Wang update: every cluster takes one of its
+// two orientations with its Boltzmann weight in the field (1987).
+func (g *graph) sweepClusters() {
+	size := g.model.Size
+	for y := range size {
+		for x := range size {
+			if s := g.spins[y*size+x]; s > 1 || s < -1 {
+				continue
+			}
+			g.grow(x, y)
+			flip := false
+			if g.model.Field == 0 {
+				flip = g.rng.Uint64()>>63 == 1
+			} else {
+				flip = rand.New(g.rng).Float64()*(1+math.Exp(2*g.clusterField()/g.temperature)) < 1
+			}
+			if flip {
+				for _, p := range g.members {
+					s := &g.spins[p.y()*size+p.x()]
+					*s = -*s
+				}
+			}
+		}
+	}
+	for i := range g.spins {
+		g.spins[i] >>= 1
+	}
+	g.flipped += int64(len(g.spins))
+}
+
+// tally adds up the lattice; see [packed.tally].
+func (g *graph) tally(magnetisation, bonds []int64) {
+	var out [6]uint32
+	size := g.model.Size
+	var total, agree int64
+	for y := range size {
+		for x := range size {
+			s := g.spins[y*size+x]
+			total += int64(s)
+			var sum int8
+			for _, j := range out[:g.model.neighbours(x, y, &out)] {
+				sum += g.spins[j]
+			}
+			agree += int64(s * sum)
+		}
+	}
+	magnetisation[0], bonds[0] = total, -agree/2
+}
+
+func (g *graph) spin(x, y, _ int) int8 { return g.spins[y*g.model.Size+x] }

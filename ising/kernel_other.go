@@ -1,0 +1,5 @@
+//go:build !amd64
+
+package ising
+
+func availableKernels() []kernels { return []kernels{goKernels} }

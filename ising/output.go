@@ -1,0 +1,117 @@
+package ising
+
+import (
+	"archive/zip"
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+)
+
+// WriteNPZ writes the present configurations as numpy.load reads them, whole
+// or not at all: "spins", int8 of shape [temperatures, replicas, L, L], and
+// "temperatures", float64. It streams, so a large lattice needs no second one.
+func (s *Simulation) WriteNPZ(path string) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("writing configurations: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+			err = fmt.Errorf("writing configurations to %s: %w", path, err)
+		}
+	}()
+	buffer := bufio.NewWriterSize(f, 1<<20)
+	archive := zip.NewWriter(buffer)
+	if err := s.writeArrays(archive); err != nil {
+		return err
+	}
+	if err := archive.Close(); err != nil {
+		return err
+	}
+	if err := buffer.Flush(); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func (s *Simulation) writeArrays(archive *zip.Writer) error {
+	c := s.Config
+	w, err := archive.Create("temperatures.npy")
+	if err != nil {
+		return err
+	}
+	if err := writeHeader(w, "<f8", len(c.Temperatures)); err != nil {
+		return err
+	}
+	for _, t := range c.Temperatures {
+		if err := binary.Write(w, binary.LittleEndian, math.Float64bits(t)); err != nil {
+			return err
+		}
+	}
+	if w, err = archive.Create("spins.npy"); err != nil {
+		return err
+	}
+	if err := writeHeader(w, "|i1", len(c.Temperatures), c.Replicas, c.Model.Size, c.Model.Size); err != nil {
+		return err
+	}
+	row := make([]byte, c.Model.Size)
+	for _, ch := range s.chains { // by temperature, then by replica
+		for replica := range ch.replicas {
+			for y := range c.Model.Size {
+				for x := range row {
+					row[x] = byte(ch.lattice.spin(x, y, replica))
+				}
+				if _, err := w.Write(row); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// writeHeader writes the header of a version 1 npy file.
+func writeHeader(w io.Writer, descr string, shape ...int) error {
+	text := "("
+	for _, n := range shape {
+		text += fmt.Sprintf("%d, ", n)
+	}
+	head := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': %s), }", descr, text)
+	const fixed = 10
+	padded := (fixed + len(head) + 1 + 63) / 64 * 64
+	_, err := fmt.Fprintf(w, "\x93NUMPY\x01\x00%c%c%-*s\n", (padded-fixed)&255, (padded-fixed)>>8, padded-fixed-1, head)
+	return err
+}
+
+// Spins returns the present configuration of a replica at a temperature, row
+// by row, +1 or −1; both count from 0.
+func (s *Simulation) Spins(point, replica int) ([]int8, error) {
+	if point < 0 || point >= len(s.Config.Temperatures) || replica < 0 || replica >= s.Config.Replicas {
+		return nil, fmt.Errorf("no configuration of temperature %d, replica %d", point, replica)
+	}
+	for _, ch := range s.at(point) {
+		if replica >= ch.replicas {
+			replica -= ch.replicas
+			continue
+		}
+		size := s.Config.Model.Size
+		out := make([]int8, size*size)
+		for i := range out {
+			out[i] = ch.lattice.spin(i%size, i/size, replica)
+		}
+		return out, nil
+	}
+	return nil, fmt.Errorf("no configuration of temperature %d, replica %d", point, replica)
+}

@@ -1,0 +1,245 @@
+package ising
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// Config is a simulation: a model at some temperatures, each by the same
+// number of independent replicas.
+type Config struct {
+	Model        Model     `json:"model"`
+	Temperatures []float64 `json:"temperatures"` // in units of the coupling, k_B = 1
+	Algorithm    Algorithm `json:"algorithm"`
+	Sweeps       int       `json:"sweeps"`   // after the warm-up; one sweep updates about every spin once
+	Warmup       int       `json:"warmup"`   // sweeps before the first measurement
+	Interval     int       `json:"interval"` // sweeps from one measurement to the next
+	Replicas     int       `json:"replicas"`
+	Hot          bool      `json:"hot"` // start from random spins, else from the ground state
+	Seed         uint64    `json:"seed"`
+}
+
+// Bounds that keep a wrong number from becoming a long wait.
+const (
+	maxSweeps   = 1 << 40
+	maxReplicas = 1 << 20
+	maxPoints   = 1 << 16
+)
+
+// Validate says what is wrong with a configuration.
+func (c Config) Validate() error {
+	if err := c.Model.Validate(); err != nil {
+		return err
+	}
+	if err := c.Algorithm.validate(); err != nil {
+		return err
+	}
+	if len(c.Temperatures) == 0 || len(c.Temperatures) > maxPoints {
+		return fmt.Errorf("%d temperatures: expected 1 to %d", len(c.Temperatures), maxPoints)
+	}
+	for _, t := range c.Temperatures {
+		if err := ValidateTemperature(t); err != nil {
+			return err
+		}
+	}
+	for _, n := range []struct {
+		name            string
+		value, low, top int
+	}{
+		{"sweeps", c.Sweeps, 1, maxSweeps}, {"warm-up sweeps", c.Warmup, 0, maxSweeps},
+		{"sweeps between measurements", c.Interval, 1, maxSweeps}, {"replicas", c.Replicas, 1, maxReplicas},
+	} {
+		if n.value < n.low || n.value > n.top {
+			return fmt.Errorf("%s %d: expected %d to %d", n.name, n.value, n.low, n.top)
+		}
+	}
+	if n := len(c.Temperatures) * c.Replicas; n > maxPoints*256 {
+		return fmt.Errorf("%d configurations in all: expected at most %d", n, maxPoints*256)
+	}
+	return nil
+}
+
+// onBits reports whether the square lattice's bit kernels serve.
+func (c Config) onBits() bool {
+	return c.Model.Lattice == Square && (c.Algorithm == Metropolis || c.Algorithm == HeatBath)
+}
+
+// laneReplicas returns how many replicas share a chain: up to 512 in the lanes
+// of a small lattice when that costs less than one chain each, else 1.
+func (c Config) laneReplicas() int {
+	if !c.onBits() {
+		return 1
+	}
+	half := c.Model.Size / 2
+	groups := (c.Replicas + blockBits - 1) / blockBits
+	if half*groups < c.Replicas*((half+blockBits-1)/blockBits) {
+		return min(c.Replicas, blockBits)
+	}
+	return 1
+}
+
+// memory returns the bytes that the configurations take.
+func (c Config) memory() int64 {
+	per := c.laneReplicas()
+	chains := int64(len(c.Temperatures)) * int64((c.Replicas+per-1)/per)
+	if c.onBits() {
+		return c.savedBytes()
+	}
+	sites := int64(c.Model.Size) * int64(c.Model.Size)
+	if c.Algorithm == Wolff || c.Algorithm == SwendsenWang {
+		sites *= 5 // the cluster in hand may hold every site
+	}
+	return chains * sites
+}
+
+// lattice is a chain's configuration and how it moves.
+type lattice interface {
+	sweep(threads int)
+	settle()                                  // ends the warm-up
+	tally(magnetisation, bonds []int64)       // per replica: Σs and −Σss' over bonds
+	spin(x, y, replica int) int8              // +1 or −1
+	updated() int64                           // spins updated so far
+	snapshot(s *stateRecord)                  // what a checkpoint needs besides the spins
+	restore(s *stateRecord) error             // the inverse
+	transfer(move func([]uint64) error) error // the spins, in words, to or from a file
+}
+
+// chain is one or more replicas at one temperature that move in step.
+type chain struct {
+	point    int
+	replicas int
+	lattice  lattice
+	done     int // sweeps, warm-up included
+	series   batches
+	busy     time.Duration // in sweeps
+	updates  int64         // spins updated in that time
+	settled  bool
+	m, bonds []int64
+}
+
+// Simulation is a running set of chains. It is not safe for concurrent use;
+// it uses runtime.GOMAXPROCS(0) threads itself. The same configuration gives
+// the same bits whatever the number of threads and the processor.
+type Simulation struct {
+	Config Config
+	chains []*chain
+}
+
+// New validates a configuration and prepares its chains.
+func New(c Config) (*Simulation, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if available, ok := availableMemory(); ok && c.memory() > available {
+		return nil, fmt.Errorf("%d configurations of size %d need %.1f GB of memory, %.1f GB are free",
+			len(c.Temperatures)*c.Replicas, c.Model.Size, float64(c.memory())/1e9, float64(available)/1e9)
+	}
+	s := &Simulation{Config: c}
+	per := c.laneReplicas()
+	for point := range c.Temperatures {
+		for first := 0; first < c.Replicas; first += per {
+			s.chains = append(s.chains, newChain(c, point, first, min(per, c.Replicas-first)))
+		}
+	}
+	return s, nil
+}
+
+func newChain(c Config, point, first, replicas int) *chain {
+	ch := &chain{point: point, replicas: replicas, m: make([]int64, replicas), bonds: make([]int64, replicas)}
+	t := c.Temperatures[point]
+	source := rand.NewPCG(c.Seed, uint64(point)<<20|uint64(first))
+	if !c.onBits() {
+		g := newGraph(c.Model, t, c.Algorithm, source)
+		g.fill(c.Hot)
+		ch.lattice = g
+		return ch
+	}
+	p := newPacked(c.Model.Size, replicas, c.laneReplicas() > 1)
+	p.rule = newUpdateRule(c.Model, t, c.Algorithm == HeatBath)
+	rng := rand.New(source)
+	p.seed(rng)
+	p.fill(c.Hot, c.Model.Coupling < 0, rng)
+	ch.lattice = p
+	return ch
+}
+
+// ErrInterrupted is returned by Advance when its context ends: what was
+// measured until then stands.
+var ErrInterrupted = errors.New("interrupted")
+
+// Total is the number of sweeps of each chain, warm-up included.
+func (s *Simulation) Total() int { return s.Config.Warmup + s.Config.Sweeps }
+
+// Done is the number of sweeps that every chain has behind it.
+func (s *Simulation) Done() int {
+	least := s.Total()
+	for _, c := range s.chains {
+		least = min(least, c.done)
+	}
+	return least
+}
+
+// Advance moves every chain to the given number of sweeps, at most Total.
+func (s *Simulation) Advance(ctx context.Context, sweeps int) error {
+	sweeps = min(sweeps, s.Total())
+	threads := runtime.GOMAXPROCS(0)
+	workers := min(threads, len(s.chains))
+	work := make(chan *chain)
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for c := range work {
+				c.advance(ctx, s.Config, sweeps, threads/workers)
+			}
+		})
+	}
+	for _, c := range s.chains {
+		work <- c
+	}
+	close(work)
+	wg.Wait()
+	if ctx.Err() != nil && s.Done() < sweeps {
+		return fmt.Errorf("%w after %d of %d sweeps: %w", ErrInterrupted, s.Done(), s.Total(), ctx.Err())
+	}
+	return nil
+}
+
+// Run moves every chain to its end.
+func (s *Simulation) Run(ctx context.Context) error { return s.Advance(ctx, s.Total()) }
+
+// advance runs one chain; a cancelled context stops it between sweeps.
+func (c *chain) advance(ctx context.Context, config Config, sweeps, threads int) {
+	for c.done < sweeps && ctx.Err() == nil {
+		if c.done >= config.Warmup && !c.settled {
+			c.lattice.settle()
+			c.settled = true
+		}
+		before, start := c.lattice.updated(), time.Now()
+		c.lattice.sweep(threads)
+		c.busy += time.Since(start)
+		c.updates += c.lattice.updated() - before
+		c.done++
+		if since := c.done - config.Warmup; since > 0 && since%config.Interval == 0 {
+			c.measure(config.Model)
+		}
+	}
+}
+
+// measure adds the present configuration to the series.
+func (c *chain) measure(m Model) {
+	c.lattice.tally(c.m, c.bonds)
+	sites := float64(m.sites())
+	var sum moments
+	for i := range c.m {
+		mag := float64(c.m[i]) / sites
+		e := m.Coupling*float64(c.bonds[i])/sites - m.Field*mag
+		abs := max(mag, -mag)
+		sum.add(moments{E: e, E2: e * e, AbsM: abs, M2: mag * mag, M4: mag * mag * mag * mag, M: mag}, 1/float64(c.replicas))
+	}
+	c.series.add(sum)
+}
