@@ -38,7 +38,7 @@ func (s Spectrum) solve(ctx context.Context, t checkpoint.Tensor, o Options) (so
 		values, err := singularValues(s.Rows, s.Cols, weights)
 		return solution{eigenvalues: values}, err
 	}
-	var pooled []float64
+	var v solution
 	slice := make([]float64, s.Rows*s.Cols)
 	for k := range s.Count {
 		if err := ctx.Err(); err != nil {
@@ -51,9 +51,10 @@ func (s Spectrum) solve(ctx context.Context, t checkpoint.Tensor, o Options) (so
 		if err != nil {
 			return solution{}, err
 		}
-		pooled = append(pooled, values...)
+		v.eigenvalues = append(v.eigenvalues, values...)
+		v.slices = append(v.slices, values)
 	}
-	return solution{eigenvalues: pooled}, nil
+	return v, nil
 }
 
 // singularValues returns the squared singular values of a row-major matrix.

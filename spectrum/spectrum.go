@@ -39,8 +39,8 @@ type Spectrum struct {
 
 	Frobenius    float64        // √Σλ, exact
 	SpectralNorm thermo.Reading // the largest singular value; for Slices, of the largest slice
-	StableRank   thermo.Reading // Σλ/λ_max, of the pooled eigenvalues
-	Entropy      thermo.Reading // −Σ p ln p of p = λ/Σλ, in nats
+	StableRank   thermo.Reading // Σλ/λ_max; for Slices, the mean over slices
+	Entropy      thermo.Reading // −Σ p ln p of p = λ/Σλ, in nats; for Slices, the mean over slices
 
 	Bulk  Bulk  // what a random matrix would have
 	Alpha Alpha // the tail
@@ -120,6 +120,7 @@ func Of(ctx context.Context, name string, rows, cols int, weights []float64, o O
 // whose scatter shows its error.
 type solution struct {
 	eigenvalues []float64
+	slices      [][]float64 // eigenvalues of each slice, where there are several
 	approximate bool
 	frobenius2  float64 // Σ λ, exact; 0 means the sum of eigenvalues
 	resolved    float64
@@ -133,9 +134,7 @@ func (s *Spectrum) describe(ctx context.Context, v solution, o Options) error {
 	s.Eigenvalues, s.Approximate, s.Resolved = v.eigenvalues, v.approximate, v.resolved
 	total := v.frobenius2
 	if total == 0 {
-		for _, x := range v.eigenvalues {
-			total += x
-		}
+		total = sum(v.eigenvalues)
 	}
 	top := v.eigenvalues[len(v.eigenvalues)-1]
 	if math.IsNaN(total) || math.IsInf(total, 0) {
@@ -149,6 +148,10 @@ func (s *Spectrum) describe(ctx context.Context, v solution, o Options) error {
 	s.SpectralNorm = thermo.Reading{Name: "spectral norm", Group: s.Name, Value: topNorm, StdErr: v.topError / (2 * topNorm), Unit: "1"}
 	s.StableRank = thermo.Reading{Name: "stable rank", Group: s.Name, Value: total / top, StdErr: total / top * v.topError / top, Unit: "1"}
 	s.Entropy = thermo.Reading{Name: "spectral entropy", Group: s.Name, Value: entropy(v.eigenvalues), StdErr: jackknife(v.replicates, entropy), Unit: "nat"}
+	if len(v.slices) > 0 {
+		s.StableRank.Value = meanOf(v.slices, func(x []float64) float64 { return sum(x) / slices.Max(x) })
+		s.Entropy.Value = meanOf(v.slices, entropy)
+	}
 	s.Bulk = fitBulk(v.eigenvalues, s.Rows, s.Cols, total, jackknife(v.replicates, median)/max(median(v.eigenvalues), math.SmallestNonzeroFloat64))
 	alpha, err := fitTail(ctx, v.eigenvalues, o, rand.New(rand.NewPCG(o.Seed, seedStream(s.Name, s.View))))
 	if err != nil {
@@ -160,7 +163,7 @@ func (s *Spectrum) describe(ctx context.Context, v solution, o Options) error {
 	}
 	alpha.Group = s.Name
 	s.Alpha = alpha
-	if s.Alpha.Valid() && s.Bulk.Random {
+	if s.Alpha.Tail > 0 && s.Bulk.Random {
 		s.Alpha.Invalid = "not a power law: the whole spectrum is that of a random matrix"
 	}
 	return nil
@@ -168,16 +171,35 @@ func (s *Spectrum) describe(ctx context.Context, v solution, o Options) error {
 
 // entropy is that of p = λ/Σλ, in nats.
 func entropy(eigenvalues []float64) float64 {
-	var total, sum float64
-	for _, x := range eigenvalues {
-		total += x
-	}
+	total := sum(eigenvalues)
+	var h float64
 	for _, x := range eigenvalues {
 		if x > 0 {
-			sum -= x / total * math.Log(x/total)
+			h -= x / total * math.Log(x/total)
 		}
 	}
-	return sum
+	return h
+}
+
+func sum(xs []float64) float64 {
+	var total float64
+	for _, x := range xs {
+		total += x
+	}
+	return total
+}
+
+// meanOf averages a statistic over the slices that are not all zero.
+func meanOf(parts [][]float64, statistic func([]float64) float64) float64 {
+	var total float64
+	n := 0
+	for _, x := range parts {
+		if slices.Max(x) > 0 {
+			total += statistic(x)
+			n++
+		}
+	}
+	return total / float64(n)
 }
 
 // jackknife returns the standard error of a statistic from its leave-one-out

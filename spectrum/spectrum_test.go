@@ -252,6 +252,7 @@ func TestConvolution(t *testing.T) {
 		t.Fatalf("views %v", v)
 	}
 	var pooled []float64
+	var rank, h float64
 	for k := range places {
 		slice := make([]float64, out*in)
 		for i := range slice {
@@ -259,14 +260,21 @@ func TestConvolution(t *testing.T) {
 		}
 		var svd mat.SVD
 		svd.Factorize(mat.NewDense(out, in, slice), mat.SVDNone)
+		var own []float64
 		for _, x := range svd.Values(nil) {
-			pooled = append(pooled, x*x)
+			own = append(own, x*x)
 		}
+		rank += sum(own) / own[0] / places
+		h += entropy(own) / places
+		pooled = append(pooled, own...)
 	}
 	slices.Sort(pooled)
 	s, err := Measure(t.Context(), tensor, Slices, Options{})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if math.Abs(s.StableRank.Value-rank) > 1e-9 || math.Abs(s.Entropy.Value-h) > 1e-9 {
+		t.Errorf("slices: stable rank %v and entropy %v, want %v and %v", s.StableRank, s.Entropy, rank, h)
 	}
 	if !closeTo(s.Eigenvalues, pooled, 1e-9) || s.Rows != out || s.Cols != in || s.Count != places {
 		t.Errorf("slices: %d of %d × %d", s.Count, s.Rows, s.Cols)

@@ -61,6 +61,8 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		newDataCommand(),
+		newSampleCommand(),
+		newSpectrumCommand(),
 		newTheoryCommand(),
 		// one line per subcommand, alphabetical
 	)
