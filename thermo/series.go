@@ -164,7 +164,7 @@ func cosines(d []float64) int {
 	if c0 > 0 {
 		r = c1 / c0
 	}
-	r += 1 / math.Sqrt(float64(n)) // by one standard error, on the side of caution
+	r += 0.5 / math.Sqrt(float64(n)) // half a standard error, on the side of caution
 	r = max(0.01, min(r, 0.99))
 	k := int(float64(n) / math.Pi * math.Sqrt(3*bias/r) * (1 - r))
 	k = min(k, most, n/4)

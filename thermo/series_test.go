@@ -168,5 +168,5 @@ func ExampleSeries() {
 		energy.Add(3 + x)
 	}
 	fmt.Println(energy.Reading("energy", "", "nat"))
-	// Output: 3.004 ± 0.032 nat
+	// Output: 3.004 ± 0.033 nat
 }
