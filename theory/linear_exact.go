@@ -30,8 +30,9 @@ func (l linearLoss) fourier(e example, active []int, normalVariance float64) mom
 	}
 	spread := math.Sqrt(e.variance)
 	reach = math.Min(reach, massZ*spread)
-	if l.kinked && math.Abs(e.mu) >= math.Max(reach, 2*massZ*spread) {
-		m.energy = math.Abs(e.mu) // no mass on the other side of the kink
+	if straight := l.bend + reach; math.Abs(e.mu) > straight {
+		m.energy = l.value(e.mu) // the loss is straight where there is mass
+		m.err = fourierError * spread
 		return m
 	}
 	width := math.Min(fourierPhase/(math.Abs(e.mu)+reach), 4/spread)
@@ -59,14 +60,15 @@ func (l linearLoss) fourier(e example, active []int, normalVariance float64) mom
 		t += width
 		bound = l.spectrum(t) * envelope(half, normalVariance, t) / t
 	}
-	m.energy = l.value(0) + l.slope*e.mu + (integral+l.spectralTail(t))/math.Pi
+	// Rounding must not make a loss negative.
+	m.energy = math.Max(0, l.value(0)+l.slope*e.mu+(integral+l.spectralTail(t))/math.Pi)
 	for j, c := range e.scale {
 		m.heats[j] = c * c * normalHeat / math.Pi
 	}
 	for i, j := range active {
 		m.heats[j] = math.Max(0, uniformHeats[i]/math.Pi)
 	}
-	m.err = bound + fourierError*spread
+	m.err = bound + fourierError*spread + 1e-14*math.Abs(e.mu)
 	return m
 }
 

@@ -11,6 +11,7 @@ type linearLoss struct {
 	curvature func(a float64) float64 // f''(a), for the cold limit
 	hot       float64                 // f(a) ≈ hot·|a| or hot·a² for large |a|, up to odd terms
 	kinked    bool                    // f is |a|
+	bend      float64                 // f is straight, to rounding, for |a| > bend
 
 	// normal returns ⟨f⟩, ⟨f''⟩, ⟨f''''⟩ and ⟨f^(6)⟩ for a ~ N(mu, v), v > 0.
 	normal func(mu, v float64) [4]float64
@@ -53,6 +54,7 @@ func lossOf(loss Loss) (linearLoss, error) {
 				return math.Pi * t / math.Sinh(math.Pi*t)
 			},
 			slope: 0.5,
+			bend:  40,
 		}, nil
 	}
 	return linearLoss{}, fmt.Errorf("loss %q: expected one of %v", loss, Losses)
@@ -62,6 +64,9 @@ func lossOf(loss Loss) (linearLoss, error) {
 func absoluteNormal(mu, v float64) [4]float64 {
 	spread := math.Sqrt(v)
 	z := mu / spread
+	if math.Abs(z) > farZ {
+		return [4]float64{math.Abs(mu)} // e^{−z²/2} is 0
+	}
 	density := normalDensity(z) / spread
 	z2 := z * z
 	return [4]float64{
@@ -85,6 +90,9 @@ func softplusNormal(mu, v float64) [4]float64 {
 }
 
 const (
+	// farZ is a number of standard deviations beyond which there is no mass that
+	// float64 could hold, for a sum of normal and bounded variables.
+	farZ = 40.0
 	// manyRatio is Σ scale⁴/variance² over the uniform coordinates (1/k if all k
 	// are equal) below which exact switches to Lindeberg's normal limit with its
 	// first correction. What it neglects, from the sixth cumulant and the square
@@ -97,23 +105,47 @@ const (
 	maxNested = 4
 )
 
-// exact returns the moments of one example.
+// exact returns the moments of one example. The mean absolute error, which is
+// homogeneous, is computed at variance 1, whatever the units of the target.
 func (l linearLoss) exact(e example) moments {
+	if e.variance == 0 {
+		return moments{energy: l.value(e.mu), heats: make([]float64, len(e.scale))}
+	}
+	if !l.kinked {
+		return l.exactInUnits(e)
+	}
+	unit := math.Sqrt(e.variance)
+	if math.Abs(e.mu)/farZ > unit {
+		return moments{energy: math.Abs(e.mu), heats: make([]float64, len(e.scale))}
+	}
+	scaled := example{mu: e.mu / unit, scale: make([]float64, len(e.scale)), uniform: e.uniform}
+	for j, c := range e.scale {
+		scaled.scale[j] = c / unit
+		scaled.variance += scaled.scale[j] * scaled.scale[j]
+	}
+	m := l.exactInUnits(scaled)
+	m.energy *= unit
+	m.err *= unit
+	for j := range m.heats {
+		m.heats[j] *= unit
+	}
+	return m
+}
+
+// exactInUnits chooses the method.
+func (l linearLoss) exactInUnits(e example) moments {
 	var active []int // uniform coordinates that matter
 	normalVariance, fourth := 0.0, 0.0
 	for j, c := range e.scale {
-		switch {
-		case e.uniform[j] && c > 0:
-			active = append(active, j)
-			ratio := c * c / e.variance
-			fourth += ratio * ratio
-		default:
+		ratio := c * c / e.variance
+		if !e.uniform[j] {
 			normalVariance += c * c
+		} else if ratio > 0 {
+			active = append(active, j)
+			fourth += ratio * ratio
 		}
 	}
 	switch {
-	case e.variance == 0:
-		return moments{energy: l.value(e.mu), heats: make([]float64, len(e.scale))}
 	case len(active) == 0 || l.spectrum == nil:
 		return l.normalLimit(e)
 	case fourth < manyRatio:

@@ -219,6 +219,7 @@ func TestLinearTemperatureIsResponse(t *testing.T) {
 		if loss != MAE {
 			tolerance = 1e-4 * (1 + math.Abs(heat))
 		}
+		tolerance += 1e-14 * (1 + state.Energy) / h // rounding of the difference
 		if math.Abs(numeric-heat) > tolerance {
 			rt.Errorf("%s, %s: kT = %g, difference quotient %g (tolerance %g)", loss, init, heat, numeric, tolerance)
 		}
@@ -309,6 +310,34 @@ func TestLinearAsymptotes(t *testing.T) {
 				if a.Regime == Hot && a.RelativeError > 2e-3 {
 					t.Errorf("%s, %s at large spread: %+v", loss, init, a)
 				}
+			}
+		}
+	}
+}
+
+// The mean absolute error is homogeneous in its units, down to where variances
+// underflow.
+func TestAbsoluteUnits(t *testing.T) {
+	build := func(unit float64) Linear {
+		return Linear{X: [][]float64{{1, 2, 3, 4, 5, 6}}, Y: []float64{3 * unit}, Mean: make([]float64, 6),
+			Sigma: []float64{unit, 2 * unit, unit, unit, 3 * unit, unit}}
+	}
+	for _, init := range Inits {
+		want := stateOf(t, build(1), MAE, init)
+		for _, unit := range []float64{1e-150, 1e-9, 1e9, 1e150} {
+			got := stateOf(t, build(unit), MAE, init)
+			near(t, fmt.Sprint(init, " U in units of ", unit), got.Energy/unit, want.Energy, 1e-12)
+			near(t, fmt.Sprint(init, " T in units of ", unit), got.Temperature/unit, want.Temperature, 1e-12)
+		}
+	}
+	for _, sigma := range []float64{5e-324, 1e-200, 1e-161, 1e-150} {
+		m := build(0)
+		for j := range m.Sigma {
+			m.Sigma[j] = sigma
+		}
+		for _, loss := range []Loss{MSE, MAE} {
+			for _, init := range Inits {
+				stateOf(t, m, loss, init)
 			}
 		}
 	}
