@@ -397,3 +397,22 @@ func weightedTrace(d Density, s *State, weights []float64, rng *rand.Rand) float
 	}
 	return sum / (2 * h * float64(len(v)))
 }
+
+// StepSize returns the step size of the chain's kernel, as tuned.
+func (c *Chain) StepSize() float64 {
+	switch k := c.Kernel.Kernel.(type) {
+	case SGLD:
+		return k.StepSize
+	case PSGLD:
+		return k.StepSize
+	case MALA:
+		return k.StepSize
+	case SGHMC:
+		return k.StepSize
+	case SGNHT:
+		return k.StepSize
+	case tunable:
+		return k.leapfrogStep()
+	}
+	return math.NaN()
+}

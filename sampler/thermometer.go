@@ -32,6 +32,14 @@ func (r *Result) Thermometers() []thermo.Reading {
 	return readings
 }
 
+// ZerothLaw compares the thermometers with each other and with the bath, whose
+// temperature r.Temperature is exact: thermometers that agree at another
+// temperature are not in equilibrium with it.
+func (r *Result) ZerothLaw() thermo.Zeroth {
+	bath := thermo.Reading{Name: "bath", Value: r.Temperature, Unit: "energy/nat"}
+	return thermo.ZerothLawAnyDependence(append(r.Thermometers(), bath))
+}
+
 // Energy returns the mean of E.
 func (r *Result) Energy() thermo.Reading {
 	return r.reading("energy", "energy", func(c *Chain) []float64 { return c.Energy })
@@ -98,9 +106,11 @@ func (r *Result) configurational() thermo.Reading {
 // that every check passed.
 func (r *Result) Findings() []thermo.Finding {
 	findings := []thermo.Finding{}
+	clearest := 0.0 // in standard errors; the thermometers see one and the same fault
 	for _, reading := range r.Thermometers() {
-		if f, wrong := r.wrongTemperature(reading); wrong {
-			findings = append(findings, f)
+		f, wrong := r.wrongTemperature(reading)
+		if z := math.Abs(reading.Value-r.Temperature) / reading.StdErr; wrong && z > clearest {
+			clearest, findings = z, []thermo.Finding{f}
 		}
 	}
 	return append(append(findings, r.notMixed()...), r.trajectories()...)
@@ -189,7 +199,11 @@ func (r *Result) trajectories() []thermo.Finding {
 		}
 	}
 	if divergences > 0 {
-		findings = append(findings, thermo.Finding{ID: "divergences", Severity: thermo.Critical,
+		severity := thermo.Warning
+		if divergences*1000 > steps {
+			severity = thermo.Critical
+		}
+		findings = append(findings, thermo.Finding{ID: "divergences", Severity: severity,
 			What: "trajectories diverged: a region of high curvature is not explored", Evidence: fmt.Sprintf("%d of %d steps", divergences, steps),
 			Change: "use a smaller step, or parameters in which the curvature varies less (non-centred)"})
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/kelvin-ml/kelvin/thermo"
 )
 
 // On a quadratic of curvature 1 SGLD with step ε holds T/(1 − ε/2), not T. The
@@ -26,8 +27,11 @@ func TestSGLDTooHot(t *testing.T) {
 		}
 	}
 	findings := r.Findings()
-	if len(findings) != 2 || findings[0].What != "reads 0.79, asked 0.75: step size 4x too large" {
+	if len(findings) != 1 || findings[0].What != "reads 0.79, asked 0.75: step size 4x too large" {
 		t.Errorf("findings: %+v", findings)
+	}
+	if z := r.ZerothLaw(); z.Verdict != thermo.NotEquilibrium {
+		t.Errorf("the thermometers agree with each other, not with the bath: %+v", z)
 	}
 	// A quarter of the step passes.
 	r = run(t, d, SGLD{step / 4.2}, Options{Warmup: 2000, Draws: 40000, Thin: 1, Temperature: T, Seed: 1, Curvature: true})
@@ -49,6 +53,9 @@ func TestThermometersAgree(t *testing.T) {
 		}
 		near(t, "energy", r.Energy().Value, 4.5, r.Energy().StdErr)
 		near(t, "heat capacity", r.HeatCapacity().Value, 1.5, r.HeatCapacity().StdErr)
+		if z := r.ZerothLaw(); z.Verdict != thermo.Equilibrium {
+			t.Errorf("%T: %+v", k, z)
+		}
 		if len(r.Findings()) > 0 {
 			t.Errorf("%T: %+v", k, r.Findings())
 		}
