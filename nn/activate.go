@@ -1,35 +1,27 @@
 package nn
 
 // activate applies an activation to every element.
-type activate[T Float] struct{ act activation }
+type activate[T Float] struct {
+	act   activation
+	slope []T // φ'(z) where forward found it on the way: in float32
+}
 
 func (o *activate[T]) forward(_ *pass[T], y *node[T]) {
-	z := y.in[0].a[:len(y.a)]
-	switch o.act.kind {
-	case "relu":
-		for i, v := range z {
-			y.a[i] = max(v, 0)
-		}
-	case "leaky_relu":
-		slope := T(o.act.param)
-		for i, v := range z {
-			if v <= 0 {
-				v *= slope
-			}
-			y.a[i] = v
-		}
-	default:
-		for i, v := range z {
-			y.a[i] = T(o.act.value(float64(v)))
-		}
+	z := y.in[0].a
+	if single, ok := any(z).([]float32); ok && fast32[o.act.kind] {
+		o.slope = fit(o.slope, len(z))
+		activate32(&o.act, single, any(y.a).([]float32), any(o.slope).([]float32))
+		return
+	}
+	for i, v := range z {
+		y.a[i] = T(o.act.value(float64(v)))
 	}
 }
 
-// backward adds y.d·φ'(z) to the input's adjoint.
+// backward adds φ'(z)·y.d to the input's adjoint.
 func (o *activate[T]) backward(_ *pass[T], y *node[T]) {
 	x := y.in[0]
-	keep := x.claim()
-	if keep == 0 {
+	if x.claim() == 0 {
 		clear(x.d)
 	}
 	o.pull(x.a, y.d, x.d)
@@ -41,7 +33,7 @@ func (o *activate[T]) tangent(_ *pass[T], y *node[T]) {
 	o.pull(y.in[0].a, y.in[0].at, y.at)
 }
 
-// cotangent adds φ'(z)·ẏ.d + φ”(z)·ż·y.d.
+// cotangent adds φ'(z)·y.dt + φ”(z)·ż·y.d.
 func (o *activate[T]) cotangent(_ *pass[T], y *node[T]) {
 	x := y.in[0]
 	if x.claimTangent() == 0 {
@@ -60,19 +52,13 @@ func (o *activate[T]) cotangent(_ *pass[T], y *node[T]) {
 // pull adds φ'(z)·d to sum.
 func (o *activate[T]) pull(z, d, sum []T) {
 	d, sum = d[:len(z)], sum[:len(z)]
-	switch o.act.kind {
-	case "relu", "leaky_relu":
-		slope := T(o.act.param)
-		for i, v := range z {
-			if v > 0 {
-				sum[i] += d[i]
-			} else {
-				sum[i] += slope * d[i]
-			}
+	if o.slope != nil {
+		for i, s := range o.slope[:len(z)] {
+			sum[i] += s * d[i]
 		}
-	default:
-		for i, v := range z {
-			sum[i] += T(o.act.slope(float64(v))) * d[i]
-		}
+		return
+	}
+	for i, v := range z {
+		sum[i] += T(o.act.slope(float64(v))) * d[i]
 	}
 }

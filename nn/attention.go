@@ -98,10 +98,16 @@ func softmax[T Float](row []T) {
 		top = max(top, s)
 	}
 	sum := 0.0
-	for j, s := range row {
-		e := math.Exp(float64(s - top))
-		row[j] = T(e)
-		sum += e
+	if single, ok := any(row).([]float32); ok {
+		for j, s := range single {
+			single[j] = exp32(s - float32(top))
+			sum += float64(single[j])
+		}
+	} else {
+		for j, s := range row {
+			row[j] = T(math.Exp(float64(s - top)))
+			sum += float64(row[j])
+		}
 	}
 	for j := range row {
 		row[j] *= T(1 / sum)

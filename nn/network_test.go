@@ -324,7 +324,12 @@ func TestSignals(t *testing.T) {
 }
 
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
-	n := build[float32](t, arch(t, "20-30-10:gelu", "ce"), 1)
+	for _, activation := range []string{"relu", "gelu", "sin"} {
+		checkAllocations(t, build[float32](t, arch(t, "20-30-10:"+activation, "ce"), 1))
+	}
+}
+
+func checkAllocations(t *testing.T, n *Network[float32]) {
 	opt, err := NewOptimizer[float32](OptimizerSpec{Kind: "adamw", LearningRate: 1e-3, WeightDecay: 0.1}, len(n.Params))
 	if err != nil {
 		t.Fatal(err)
