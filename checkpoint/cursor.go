@@ -82,10 +82,15 @@ func (c *cursor[T]) close() {
 
 // next decodes the next len(dst) elements.
 func (c *cursor[T]) next(dst []T) error {
+	return c.view(len(dst), func(src []byte) { c.decode(dst, src) })
+}
+
+// view lets use see the next n elements as stored.
+func (c *cursor[T]) view(n int, use func(src []byte)) error {
 	err := c.tensor.file.guard(func() error {
-		src, err := c.encoded(len(dst))
+		src, err := c.encoded(n)
 		if err == nil {
-			c.decode(dst, src)
+			use(src)
 		}
 		return err
 	})

@@ -96,13 +96,16 @@ func decodeBF16[T float](dst []T, src []byte) {
 	}
 }
 
-// halfToFloat converts an IEEE binary16. Read with float32's exponent bias,
-// it is too small by 2^(127-15), subnormals included.
+// halfToFloat converts an IEEE binary16. Subnormal ones are taken apart as
+// integers, because processors are slow at subnormal float32.
 func halfToFloat(h uint16) float32 {
 	sign := uint32(h&0x8000) << 16
 	bits := uint32(h&0x7fff) << 13
-	if h&0x7c00 == 0x7c00 {
+	switch h & 0x7c00 {
+	case 0:
+		return math.Float32frombits(sign | math.Float32bits(float32(h&0x3ff)*0x1p-24))
+	case 0x7c00:
 		return math.Float32frombits(sign | bits | 0x7f800000)
 	}
-	return math.Float32frombits(sign | math.Float32bits(math.Float32frombits(bits)*0x1p112))
+	return math.Float32frombits(sign | (bits + (127-15)<<23))
 }

@@ -159,3 +159,54 @@ func BenchmarkMoments(b *testing.B) {
 }
 
 var sink byte
+
+// TestKernels compares the vector kernels with the plain code, block by block.
+func TestKernels(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 2))
+	for _, dtype := range []string{"F32", "BF16", "F16"} {
+		kernel := kernelFor(dtype)
+		if kernel == nil {
+			t.Logf("this machine has no vector kernel for %s", dtype)
+			continue
+		}
+		width := layouts[dtype].bytes
+		src := make([]byte, 2*blockLen*width)
+		for i := 0; i < len(src); i += width {
+			bits := math.Float32bits(float32(5 + rng.NormFloat64()))
+			if dtype == "F16" {
+				bits = uint32(rng.IntN(0x7c00)|rng.IntN(2)<<15) << 16 // any finite one
+			}
+			for k := range width {
+				src[i+k] = byte(bits >> (8 * (4 - width + k)))
+			}
+		}
+		x := make([]float32, 2*blockLen)
+		decoderFor[float32](dtype)(x, src)
+		want, got := newSums(float64(x[0]), 1), newSums(float64(x[0]), 1)
+		addBlock(&want, x)
+		kernel(&src[0], blockLen, got.shift, &got.lanes)
+		kernel(&src[blockLen*width], blockLen, got.shift, &got.lanes)
+		got.fold()
+		if got.min != want.min || got.max != want.max || math.Abs(got.s1-want.s1) > 1e-9 || math.Abs(got.s2/want.s2-1) > 1e-12 {
+			t.Errorf("%s: sums %v %v, extremes %v %v, want %v %v, %v %v", dtype, got.s1, got.s2, got.min, got.max, want.s1, want.s2, want.min, want.max)
+		}
+	}
+}
+
+// BenchmarkKernels sums one block in the first-level cache.
+func BenchmarkKernels(b *testing.B) {
+	for _, dtype := range []string{"F32", "BF16", "F16"} {
+		b.Run(dtype, func(b *testing.B) {
+			kernel := kernelFor(dtype)
+			if kernel == nil {
+				b.Skip("SKIP: no vector kernel on this machine")
+			}
+			src := make([]byte, blockLen*layouts[dtype].bytes)
+			s := newSums(0, 1)
+			b.SetBytes(int64(len(src)))
+			for b.Loop() {
+				kernel(&src[0], blockLen, 0, &s.lanes)
+			}
+		})
+	}
+}
