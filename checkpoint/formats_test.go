@@ -334,3 +334,23 @@ func FuzzPickle(f *testing.F) {
 		checkContent(t, archiveOf(zip.Store, "x/data.pkl", program, "x/data/0", string(make([]byte, 48)), "x/data/1", string(make([]byte, 12))))
 	})
 }
+
+// FuzzIndex reads an index without opening the shards it names.
+func FuzzIndex(f *testing.F) {
+	f.Add([]byte(`{"metadata":{"total_size":12},"weight_map":{"z":"b.safetensors","x":"a.safetensors"}}`))
+	f.Add([]byte(`{"weight_map":{"x":"../a"}}`))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		shardOf, shards, err := (&File{}).parseWeightMap(content)
+		if err != nil {
+			return
+		}
+		if len(shardOf) == 0 || len(shards) == 0 {
+			t.Fatal("an index without tensors was accepted")
+		}
+		for _, s := range shards {
+			if strings.ContainsAny(s, "/\x00") || s == ".." || s == "." {
+				t.Fatalf("the shard %q is not beside the index", s)
+			}
+		}
+	})
+}
