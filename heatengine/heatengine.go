@@ -1,0 +1,190 @@
+// Package heatengine looks at a network as a stack of heat engines: how much
+// signal energy goes into every activation, how much comes out, and which units
+// no longer take part (docs/theory.md, T5).
+package heatengine
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/kelvin-ml/kelvin/nn"
+	"github.com/kelvin-ml/kelvin/theory"
+	"github.com/kelvin-ml/kelvin/thermo"
+)
+
+// A Layer is the working point of one activation layer on data.
+type Layer struct {
+	Name       string         // of the activation layer
+	Group      string         // the layer of parameters that feeds it
+	Activation string         // as theory.ActivationByName knows it
+	EnergyIn   thermo.Reading // ⟨z²⟩ over examples and units
+	EnergyOut  thermo.Reading // ⟨φ(z)²⟩
+	Efficiency thermo.Reading // η = 1 − ⟨φ(z)²⟩/⟨z²⟩
+	Gaussian   float64        // η of the wide-network model, z ~ N(0, ⟨z²⟩)
+	Type       theory.EngineType
+	Regime     theory.Regime // of the measured η: reversible when 0 is within 3 standard errors
+	Units      int
+	Dead       int // units whose output is zero on every example: η_unit = 1
+	Saturated  int // units that are live but flat on nearly every example
+}
+
+// A unit is saturated when |φ'(z)| is below saturatedSlope of the steepest
+// slope on at least saturatedShare of the examples.
+const (
+	saturatedSlope = 0.01
+	saturatedShare = 0.95
+)
+
+// A Meter accumulates the working points of every activation layer of one
+// network, batch after batch, in memory that does not grow with the examples.
+type Meter struct {
+	layers []*accumulator
+}
+
+type accumulator struct {
+	name, group string
+	activation  string
+	phi         theory.Activation
+	steepest    float64
+	cross       moments   // of (energy in, energy out) per example
+	unitOut     []float64 // Σ φ(z)² per unit
+	unitFlat    []int     // examples on which the unit is flat
+	examples    int
+}
+
+// moments are the running second moments of pairs, by Welford's update.
+type moments struct{ n, mx, my, cxx, cxy, cyy float64 }
+
+func (m *moments) add(x, y float64) {
+	m.n++
+	dx, dy := x-m.mx, y-m.my
+	m.mx += dx / m.n
+	m.my += dy / m.n
+	m.cxx += dx * (x - m.mx)
+	m.cxy += dx * (y - m.my)
+	m.cyy += dy * (y - m.my)
+}
+
+// Observe adds the activations of the network's last forward pass.
+func Observe[T nn.Float](m *Meter, network *nn.Network[T]) error {
+	i := 0
+	for s := range network.Signals {
+		if i == len(m.layers) {
+			a, err := newAccumulator(s.Name, s.Group, s.Activation, s.Units)
+			if err != nil {
+				return err
+			}
+			m.layers = append(m.layers, a)
+		}
+		if a := m.layers[i]; a.name != s.Name || len(a.unitOut) != s.Units {
+			return fmt.Errorf("observing layer %s with %d units: the meter was built for layer %s with %d",
+				s.Name, s.Units, a.name, len(a.unitOut))
+		}
+		observe(m.layers[i], s.Z, s.A, s.Rows, s.Units)
+		i++
+	}
+	return nil
+}
+
+func newAccumulator(name, group, activation string, units int) (*accumulator, error) {
+	phi, err := theory.ActivationByName(activation)
+	if err != nil {
+		return nil, fmt.Errorf("layer %s: %w", name, err)
+	}
+	a := &accumulator{name: name, group: group, activation: activation, phi: phi,
+		unitOut: make([]float64, units), unitFlat: make([]int, units)}
+	for z := -8.0; z <= 8; z += 1.0 / 64 {
+		a.steepest = math.Max(a.steepest, math.Abs(phi.Derivative(z)))
+	}
+	return a, nil
+}
+
+func observe[T nn.Float](a *accumulator, z, phi []T, rows, units int) {
+	for r := range rows {
+		var in, out float64
+		zr, ar := z[r*units:(r+1)*units], phi[r*units:(r+1)*units]
+		for u, v := range zr {
+			x, y := float64(v), float64(ar[u])
+			in += x * x
+			out += y * y
+			a.unitOut[u] += y * y
+			if math.Abs(a.phi.Derivative(x)) < saturatedSlope*a.steepest {
+				a.unitFlat[u]++
+			}
+		}
+		a.cross.add(in/float64(units), out/float64(units))
+	}
+	a.examples += rows
+}
+
+// Layers returns the working points measured so far, in the network's order.
+// Errors are those of independent examples; a layer whose pre-activations are
+// all zero has no efficiency and says so.
+func (m *Meter) Layers() ([]Layer, error) {
+	layers := make([]Layer, 0, len(m.layers))
+	for _, a := range m.layers {
+		layer, err := a.layer()
+		if err != nil {
+			return nil, fmt.Errorf("layer %s: %w", a.name, err)
+		}
+		layers = append(layers, layer)
+	}
+	return layers, nil
+}
+
+func (a *accumulator) layer() (Layer, error) {
+	c := &a.cross
+	l := Layer{
+		Name: a.name, Group: a.group, Activation: a.activation, Units: len(a.unitOut),
+		EnergyIn:  a.mean("energy in", c.mx, c.cxx),
+		EnergyOut: a.mean("energy out", c.my, c.cyy),
+	}
+	for u, out := range a.unitOut {
+		switch {
+		case out == 0:
+			l.Dead++
+		case float64(a.unitFlat[u]) >= saturatedShare*float64(a.examples):
+			l.Saturated++
+		}
+	}
+	l.Efficiency = thermo.Reading{Name: "efficiency", Group: a.name, Unit: "1", ESS: c.n}
+	if c.mx == 0 {
+		l.Efficiency.Invalid = "no signal reaches the layer: every pre-activation is zero"
+		return l, nil
+	}
+	ratio := c.my / c.mx
+	// Delta method for a ratio of means over independent examples.
+	variance := (c.cyy - 2*ratio*c.cxy + ratio*ratio*c.cxx) / (c.mx * c.mx) / (c.n * (c.n - 1))
+	l.Efficiency.Value, l.Efficiency.StdErr = 1-ratio, math.Sqrt(math.Max(0, variance))
+	model, err := a.phi.Efficiency(c.mx)
+	if err != nil {
+		return l, err
+	}
+	l.Gaussian, l.Type = model.Efficiency, model.Type
+	tolerance := math.Max(theory.ReversibleTolerance, 3*l.Efficiency.StdErr)
+	l.Regime = theory.RegimeOf(l.Efficiency.Value, tolerance)
+	return l, nil
+}
+
+func (a *accumulator) mean(name string, mean, sumSquares float64) thermo.Reading {
+	n := a.cross.n
+	return thermo.Reading{Name: name, Group: a.name, Value: mean,
+		StdErr: math.Sqrt(sumSquares / (n * (n - 1))), ESS: n, DoF: n - 1, Unit: "1"}
+}
+
+// Cascade is the work efficiency of the whole stack, 1 − Π(1 − η_l): the part
+// of the signal energy that the activations together do not pass on.
+func Cascade(layers []Layer) float64 {
+	passed := 1.0
+	for _, l := range layers {
+		passed *= 1 - l.Efficiency.Value
+	}
+	return 1 - passed
+}
+
+// Identity is the engine of a layer that feeds no activation: it passes all
+// energy on.
+func Identity(group string) Layer {
+	return Layer{Name: group, Group: group, Activation: "identity", Type: theory.TypeI, Regime: theory.Reversible,
+		Efficiency: thermo.Reading{Name: "efficiency", Group: group, Unit: "1"}}
+}

@@ -1,0 +1,157 @@
+package measure
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/kelvin-ml/kelvin/thermo"
+	"github.com/kelvin-ml/kelvin/training"
+)
+
+// Thresholds of the findings. Each is far outside what a sound network shows at
+// the errors the readings have.
+const (
+	deadShare      = 0.1  // of a layer's units
+	saturatedShare = 0.1  //
+	energyFactor   = 2.0  // change of signal energy from one layer to the next
+	hotFactor      = 10.0 // local above global temperature
+	noiseFactor    = 10.0 // gradient-noise scale above the batch
+	confidence     = 0.1  // |T − 1| of the likelihood temperature
+	sigmas         = 3.0  // a departure must be this many standard errors
+)
+
+// findings says in plain language what is wrong; empty means that nothing was
+// found.
+func findings(r *Result, trainer *training.Trainer) []thermo.Finding {
+	list := []thermo.Finding{}
+	list = append(list, unitFindings(r)...)
+	list = append(list, signalFindings(r)...)
+	list = append(list, heatFindings(r)...)
+	if trainer != nil {
+		list = append(list, optimizerFindings(r, trainer)...)
+	}
+	if r.AtWeights != nil && r.AtWeights.Calibration != nil {
+		list = append(list, calibrationFindings(*r.AtWeights.Calibration)...)
+	}
+	return list
+}
+
+func unitFindings(r *Result) []thermo.Finding {
+	var list []thermo.Finding
+	for _, l := range r.Layers {
+		e := l.Engine
+		if dead := float64(e.Dead); dead > 0 && dead >= deadShare*float64(e.Units) {
+			list = append(list, thermo.Finding{ID: "dead-units", Severity: severity(dead/float64(e.Units), 0.5), Group: l.Name,
+				What:     fmt.Sprintf("layer %s: %d of %d units are dead", l.Name, e.Dead, e.Units),
+				Evidence: fmt.Sprintf("their %s output is zero on all %d examples, so they get no gradient and cannot recover", e.Activation, r.Examples),
+				Change:   "lower the learning rate early in training, or use an activation that passes negative inputs (leaky_relu, silu)"})
+		}
+		if saturated := float64(e.Saturated); saturated > 0 && saturated >= saturatedShare*float64(e.Units) {
+			list = append(list, thermo.Finding{ID: "saturated-units", Severity: severity(saturated/float64(e.Units), 0.5), Group: l.Name,
+				What:     fmt.Sprintf("layer %s: %d of %d units are saturated", l.Name, e.Saturated, e.Units),
+				Evidence: fmt.Sprintf("their %s is flat on at least 95 %% of the examples, at a mean square input of %.3g", e.Activation, e.EnergyIn.Value),
+				Change:   fmt.Sprintf("scale the layer's weights down so that its mean square input is near 1: divide by %.2g", math.Sqrt(e.EnergyIn.Value))})
+		}
+	}
+	return list
+}
+
+func severity(share, critical float64) thermo.Severity {
+	if share >= critical {
+		return thermo.Critical
+	}
+	return thermo.Warning
+}
+
+// signalFindings looks for signal energy that grows or decays steadily from
+// layer to layer, which no depth survives.
+func signalFindings(r *Result) []thermo.Finding {
+	var active []Layer
+	for _, l := range r.Layers {
+		if l.Engine.EnergyIn.Value > 0 {
+			active = append(active, l)
+		}
+	}
+	if len(active) < 3 {
+		return nil
+	}
+	first, last := active[0], active[len(active)-1]
+	steps := float64(len(active) - 1)
+	factor := math.Pow(last.Engine.EnergyIn.Value/first.Engine.EnergyIn.Value, 1/steps)
+	if factor < energyFactor && factor > 1/energyFactor {
+		return nil
+	}
+	word := "grows"
+	if factor < 1 {
+		word = "decays"
+	}
+	return []thermo.Finding{{ID: "signal-energy", Severity: thermo.Warning,
+		What:     fmt.Sprintf("layers %s to %s: signal energy %s by %.3g per layer", first.Name, last.Name, word, factor),
+		Evidence: fmt.Sprintf("mean square input %.3g at layer %s, %.3g at layer %s", first.Engine.EnergyIn.Value, first.Name, last.Engine.EnergyIn.Value, last.Name),
+		Change:   fmt.Sprintf("scale the initial weights by %.3g, or use --init balanced", 1/math.Sqrt(factor))}}
+}
+
+// heatFindings looks for a layer far hotter than the network: it holds the
+// curvature, so it is the one a larger step breaks first.
+func heatFindings(r *Result) []thermo.Finding {
+	var list []thermo.Finding
+	if r.State != Trained || !r.Temperature.Valid() || r.Temperature.Value <= 0 {
+		return nil
+	}
+	for _, l := range r.Layers {
+		excess := l.Temperature.Value - hotFactor*r.Temperature.Value
+		if l.Temperature.Valid() && excess > sigmas*l.Temperature.StdErr {
+			list = append(list, thermo.Finding{ID: "hot-layer", Severity: thermo.Info, Group: l.Name,
+				What:     fmt.Sprintf("layer %s is %.3g times as hot as the network", l.Name, l.Temperature.Value/r.Temperature.Value),
+				Evidence: fmt.Sprintf("local temperature %v, global %v", l.Temperature, r.Temperature),
+				Change:   "it is the sharpest layer: give it a smaller learning rate, and quantise or perturb it last"})
+		}
+	}
+	return list
+}
+
+// optimizerFindings compares the fluctuations with what a stationary optimiser
+// would show.
+func optimizerFindings(r *Result, t *training.Trainer) []thermo.Finding {
+	var list []thermo.Finding
+	rho := r.Stationarity
+	spec := t.Config.Optimizer
+	switch {
+	case rho == nil || !rho.Valid():
+	case math.Abs(rho.Value-1) > sigmas*rho.StdErr && math.Abs(rho.Value-1) > 0.1:
+		list = append(list, thermo.Finding{ID: "not-stationary", Severity: thermo.Info,
+			What:     "the run is still moving: its temperature is that of a passing state",
+			Evidence: fmt.Sprintf("stationarity ρ = %v, 1 when stationary", *rho),
+			Change:   "train longer at this learning rate before you lower it"})
+	case rho.StdErr < 0.1:
+		list = append(list, thermo.Finding{ID: "equilibrium", Severity: thermo.Info,
+			What:     fmt.Sprintf("the run is in equilibrium at learning rate %g: more steps at this rate will not lower the energy", spec.LearningRate),
+			Evidence: fmt.Sprintf("stationarity ρ = %v, 1 when stationary", *rho),
+			Change:   "lower the learning rate now, or stop"})
+	}
+	if r.AtWeights != nil {
+		scale := r.AtWeights.NoiseScale
+		if limit := noiseFactor * float64(t.Config.Batch); scale.Valid() && scale.Value-sigmas*scale.StdErr > limit {
+			list = append(list, thermo.Finding{ID: "noise-dominated", Severity: thermo.Info,
+				What:     fmt.Sprintf("gradients are mostly noise at a batch of %d", t.Config.Batch),
+				Evidence: fmt.Sprintf("gradient-noise scale %v", scale),
+				Change:   "a larger batch, or a lower learning rate, makes the same progress per step with less heat"})
+		}
+	}
+	return list
+}
+
+func calibrationFindings(t thermo.Reading) []thermo.Finding {
+	departure := t.Value - 1
+	if !t.Valid() || math.Abs(departure) < confidence || math.Abs(departure) < sigmas*t.StdErr {
+		return nil
+	}
+	word := "over"
+	if departure < 0 {
+		word = "under"
+	}
+	return []thermo.Finding{{ID: "calibration", Severity: thermo.Warning,
+		What:     fmt.Sprintf("the network is %sconfident on these data", word),
+		Evidence: fmt.Sprintf("the labels read a likelihood temperature of %v, 1 when calibrated", t),
+		Change:   fmt.Sprintf("divide the logits by %.3g", t.Value)}}
+}

@@ -1,0 +1,149 @@
+package measure
+
+import (
+	"context"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/kelvin-ml/kelvin/dataset"
+	"github.com/kelvin-ml/kelvin/nn"
+	"github.com/kelvin-ml/kelvin/thermo"
+	"github.com/kelvin-ml/kelvin/training"
+)
+
+// linearProblem is a linear regression without bias: its energy is quadratic,
+// so every reading has a closed form.
+func linearProblem(t *testing.T) (*nn.Network[float32], *dataset.Set) {
+	t.Helper()
+	set, err := dataset.Make("teacher-student-linear", dataset.Options{Examples: 400, Features: 12, Noise: 0.3, Seed: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := nn.Spec{Input: []int{12}, Layers: []nn.LayerSpec{{Type: "linear", Out: 1, NoBias: true}}, Loss: "mse"}
+	network, err := nn.New[float32](spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return network, set
+}
+
+// curvature returns tr H of the mean squared error, 2 Σ_j ⟨x_j²⟩.
+func curvature(set *dataset.Set) float64 {
+	sum := 0.0
+	for _, x := range set.X {
+		sum += 2 * float64(x) * float64(x)
+	}
+	return sum / float64(set.N)
+}
+
+func within(t *testing.T, what string, r thermo.Reading, want, sigmas float64) {
+	t.Helper()
+	if !r.Valid() || !(r.StdErr > 0) {
+		t.Fatalf("%s: %v, expected a valid reading with an error", what, r)
+	}
+	if math.Abs(r.Value-want) > sigmas*r.StdErr {
+		t.Errorf("%s: %v, want %.6g: %.1f standard errors off", what, r, want, (r.Value-want)/r.StdErr)
+	}
+}
+
+func TestInitialStateOfLinearModel(t *testing.T) {
+	network, set := linearProblem(t)
+	r, err := Network(context.Background(), network, set, Options{State: Initial, Init: "normal(0.7)", Draws: 400, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// docs/theory.md#t3: T = (1/k) Σ 2σ²⟨x_j²⟩, U = ⟨y²⟩ + Σ σ²⟨x_j²⟩.
+	variance := 0.7 * 0.7 / 12
+	y2 := 0.0
+	for _, y := range set.Y {
+		y2 += float64(y) * float64(y) / float64(set.N)
+	}
+	within(t, "temperature", r.Temperature, variance*curvature(set)/12, 4)
+	within(t, "energy", r.Energy, y2+variance*curvature(set)/2, 4)
+	want := 12 * 0.5 * math.Log(2*math.Pi*math.E*variance)
+	if math.Abs(r.Entropy.Value-want) > 1e-9 {
+		t.Errorf("entropy %v, want %v", r.Entropy.Value, want)
+	}
+}
+
+func TestPosteriorOfLinearModel(t *testing.T) {
+	network, set := linearProblem(t)
+	before := slices.Clone(network.Params)
+	r, err := Network(context.Background(), network, set, Options{State: Trained, Init: "normal", Draws: 300, Seed: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(before, network.Params) {
+		t.Error("the weights were not left as they were")
+	}
+	// The width is where dU/dS = 1/n, found with a few draws: the reading is near
+	// 1/n and the entropy near that of s² = k/(n tr H).
+	if want := 1 / float64(set.N); math.Abs(r.Temperature.Value/want-1) > 0.5 {
+		t.Errorf("temperature %v, want about %.4g", r.Temperature, want)
+	}
+	s2 := 12 / (float64(set.N) * curvature(set))
+	if want := 6 * math.Log(2*math.Pi*math.E*s2); math.Abs(r.Entropy.Value-want) > 12*0.5*math.Log(2) {
+		t.Errorf("entropy %v, want about %v", r.Entropy.Value, want)
+	}
+	// U rises by kT/2 on a quadratic, whatever the width turned out to be.
+	rise := r.Energy.Value - r.AtWeights.Energy
+	if want := r.Heat.Value / 2; math.Abs(rise-want) > 4*(r.Energy.StdErr+r.Heat.StdErr/2) {
+		t.Errorf("energy rises by %v, want kT/2 = %v", rise, want)
+	}
+}
+
+func TestFluctuationsInEquilibrium(t *testing.T) {
+	_, set := linearProblem(t)
+	config := training.Config{
+		Network:   nn.Spec{Input: []int{12}, Layers: []nn.LayerSpec{{Type: "linear", Out: 1, NoBias: true}}, Loss: "mse"},
+		Init:      "normal",
+		Optimizer: nn.OptimizerSpec{Kind: "sgd", LearningRate: 0.05, Momentum: 0.5},
+		Batch:     8, Steps: 2000, Seed: 3,
+	}
+	trainer, err := training.New(config, set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for trainer.Step < config.Steps {
+		if _, err := trainer.Advance(nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := Network(context.Background(), trainer.Network, set, Options{State: Trained, Init: "normal", Trainer: trainer, Draws: 20000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	within(t, "stationarity", *r.Stationarity, 1, 4)
+	if r.ZerothLaw.Verdict != thermo.Equilibrium {
+		t.Errorf("zeroth law: %+v, want equilibrium", r.ZerothLaw)
+	}
+}
+
+func TestInterruptedMeasurementSaysSo(t *testing.T) {
+	network, set := linearProblem(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	r, err := Network(ctx, network, set, Options{State: Initial, Init: "normal", Draws: 1000,
+		Progress: func(done, _ int) {
+			if done == 50 {
+				cancel()
+			}
+		}})
+	if err == nil || r == nil || !r.Partial || r.Draws != 50 {
+		t.Fatalf("got %+v and error %v, want a partial result of 50 draws and the cause", r, err)
+	}
+	if !r.Temperature.Valid() {
+		t.Errorf("temperature %v, want a usable one", r.Temperature)
+	}
+}
+
+func TestWrongDataIsRefused(t *testing.T) {
+	network, _ := linearProblem(t)
+	moons, err := dataset.Make("two-moons", dataset.Options{Examples: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Network(context.Background(), network, moons, Options{State: Trained}); err == nil {
+		t.Error("two features went into a network of twelve")
+	}
+}

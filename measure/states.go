@@ -1,0 +1,399 @@
+package measure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/kelvin-ml/kelvin/dataset"
+	"github.com/kelvin-ml/kelvin/heatengine"
+	"github.com/kelvin-ml/kelvin/nn"
+	"github.com/kelvin-ml/kelvin/thermo"
+	"github.com/kelvin-ml/kelvin/training"
+)
+
+// chunk bounds the examples of one pass through the network.
+const chunk = 512
+
+// examplesPerDraw bounds the examples that one draw of a state sees. The mean
+// virial is linear in the gradient, so a random subset leaves it unbiased, and
+// the subset's noise is part of the error.
+const examplesPerDraw = 4096
+
+// A lens evaluates a network on data, whatever its parameters are.
+type lens struct {
+	network *nn.Network[float32]
+	set     *dataset.Set
+	random  *rand.Rand
+	indices []int
+	batch   nn.Batch[float32]
+	grad    []float64         // mean gradient over the examples of the last evaluation
+	meter   *heatengine.Meter // sees every pass, unless nil
+	scratch step
+}
+
+func newLens(network *nn.Network[float32], set *dataset.Set, random *rand.Rand) *lens {
+	l := &lens{network: network, set: set, random: random,
+		grad: make([]float64, len(network.Params)), indices: make([]int, set.N)}
+	for i := range l.indices {
+		l.indices[i] = i
+	}
+	k := len(network.Groups)
+	l.scratch = step{virial: make([]float64, k), overlap: make([]float64, k), squares: make([]float64, k)}
+	return l
+}
+
+// examples returns the indices that the next draw sees: all, or a random subset.
+func (l *lens) examples() []int {
+	if l.set.N <= examplesPerDraw {
+		return l.indices
+	}
+	for i := range examplesPerDraw { // the first steps of a Fisher-Yates shuffle
+		j := i + l.random.IntN(l.set.N-i)
+		l.indices[i], l.indices[j] = l.indices[j], l.indices[i]
+	}
+	return l.indices[:examplesPerDraw]
+}
+
+// evaluate returns the energy on the examples and leaves its gradient in l.grad.
+// It goes through them in batches of the given size, and calls each, which may
+// be nil, after every one.
+func (l *lens) evaluate(examples []int, size int, each func(*nn.Observation) error) (energy float64, err error) {
+	clear(l.grad)
+	var observation *nn.Observation
+	if each != nil {
+		observation = &nn.Observation{}
+	}
+	for start := 0; start < len(examples); start += size {
+		part := examples[start:min(start+size, len(examples))]
+		training.Minibatch(l.set, part, &l.batch)
+		e, err := l.network.Backward(l.batch, observation)
+		if err != nil {
+			return 0, err
+		}
+		if each != nil {
+			if err := each(observation); err != nil {
+				return 0, err
+			}
+		}
+		if l.meter != nil {
+			if err := heatengine.Observe(l.meter, l.network); err != nil {
+				return 0, err
+			}
+		}
+		share := float64(len(part)) / float64(len(examples))
+		energy += share * e
+		for i, g := range l.network.Grad {
+			l.grad[i] += share * float64(g)
+		}
+	}
+	return energy, nil
+}
+
+// A record accumulates the draws of one state.
+type record struct {
+	energy     thermo.Series
+	virial     *thermo.Virial
+	kinetic    *thermo.Kinetic      // of the fluctuations of sgd, else nil
+	stationary *thermo.Stationarity // of fluctuations, else nil
+	entropy    thermo.Reading
+	resolution string
+	draws      int
+}
+
+func newRecord(groups []thermo.Group) (*record, error) {
+	virial, err := thermo.NewVirial(groups)
+	return &record{virial: virial}, err
+}
+
+func (r *record) add(energy float64, virial []float64) error {
+	r.energy.Add(energy)
+	r.draws++
+	return r.virial.Add(virial)
+}
+
+// initial draws the state of the initialisation scheme: independent parameters,
+// centre 0.
+func (l *lens) initial(ctx context.Context, o Options, groups []thermo.Group) (*record, error) {
+	r, err := newRecord(groups)
+	if err != nil {
+		return nil, err
+	}
+	virial := make([]float64, len(groups))
+	saved := append([]float32(nil), l.network.Params...)
+	defer copy(l.network.Params, saved)
+	for r.draws < o.Draws && ctx.Err() == nil {
+		if err := l.network.Init(o.Init, l.random); err != nil {
+			return nil, err
+		}
+		energy, err := l.evaluate(l.examples(), chunk, nil)
+		if err != nil {
+			return nil, fmt.Errorf("draw %d of the initial state: %w", r.draws, err)
+		}
+		for i, g := range l.network.Groups {
+			virial[i] = dot(l.network.Params[g.Offset:g.Offset+g.Size], l.grad[g.Offset:])
+		}
+		if err := r.add(energy, virial); err != nil {
+			return nil, err
+		}
+		o.progress(r.draws, o.Draws)
+	}
+	return r, nil
+}
+
+func dot(a []float32, b []float64) float64 {
+	sum := 0.0
+	for i, x := range a {
+		sum += float64(x) * b[i]
+	}
+	return sum
+}
+
+// posterior draws θ = θ* + sξ, ξ ~ N(0, I), in antithetic pairs: the gradient at
+// θ* itself then drops out of each pair, whose mean is one independent draw.
+func (l *lens) posterior(ctx context.Context, o Options, groups []thermo.Group) (*record, error) {
+	centre := append([]float32(nil), l.network.Params...)
+	defer copy(l.network.Params, centre)
+	width, err := l.posteriorWidth(ctx, centre)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newRecord(groups)
+	if err != nil {
+		return nil, err
+	}
+	for r.draws < o.Draws && ctx.Err() == nil {
+		energy, virial, err := l.pair(centre, width)
+		if err != nil {
+			return nil, fmt.Errorf("draw %d of the posterior: %w", r.draws, err)
+		}
+		if err := r.add(energy, virial); err != nil {
+			return nil, err
+		}
+		o.progress(r.draws, o.Draws)
+	}
+	k := float64(len(centre))
+	r.entropy = thermo.Reading{Name: "entropy", Value: k / 2 * math.Log(2*math.Pi*math.E*width*width), Unit: "nat"}
+	r.resolution = fmt.Sprintf("differential entropy of N(θ*, s²I) with s = %.4g", width)
+	return r, nil
+}
+
+// pair evaluates one antithetic pair of the posterior: mean energy and virials.
+func (l *lens) pair(centre []float32, width float64) (energy float64, virial []float64, err error) {
+	displacement := make([]float32, len(centre))
+	for i := range displacement {
+		displacement[i] = float32(width * l.random.NormFloat64())
+	}
+	virial = make([]float64, len(l.network.Groups))
+	examples := l.examples()
+	for _, sign := range []float32{1, -1} {
+		for i, d := range displacement {
+			l.network.Params[i] = centre[i] + sign*d
+		}
+		e, err := l.evaluate(examples, chunk, nil)
+		if err != nil {
+			return 0, nil, err
+		}
+		energy += e / 2
+		for i, g := range l.network.Groups {
+			virial[i] += float64(sign) / 2 * dot(displacement[g.Offset:g.Offset+g.Size], l.grad[g.Offset:])
+		}
+	}
+	return energy, virial, nil
+}
+
+// posteriorWidth returns the width s at which the scale family N(θ*, s²I)
+// minimises the free energy U − T₀S: dU = T₀dS there, so the global virial
+// temperature equals T₀ = 1/n. It brackets s by doubling, then bisects ln s with
+// the same random directions throughout.
+func (l *lens) posteriorWidth(ctx context.Context, centre []float32) (float64, error) {
+	const pairs, bisections = 4, 12
+	target := 1 / float64(l.set.N)
+	random := l.random
+	defer func() { l.random = random }()
+	seed := random.Uint64()
+	excess := func(width float64) (float64, error) {
+		l.random = rand.New(rand.NewPCG(seed, 0))
+		sum := 0.0
+		for range pairs {
+			_, virial, err := l.pair(centre, width)
+			if err != nil {
+				return 0, err
+			}
+			for _, v := range virial {
+				sum += v / pairs
+			}
+		}
+		return sum/float64(len(centre)) - target, ctx.Err()
+	}
+	low, high := 0.0, 1e-3
+	for {
+		e, err := excess(high)
+		if err != nil {
+			return 0, err
+		}
+		if e > 0 {
+			break
+		}
+		low, high = high, 2*high
+		if high > 1e3 {
+			return 0, fmt.Errorf("posterior: the energy does not rise about the weights: at a width of %g the temperature is below 1/n = %g", low, target)
+		}
+	}
+	if low == 0 {
+		low = high / 1024
+	}
+	for range bisections {
+		middle := math.Sqrt(low * high)
+		e, err := excess(middle)
+		if err != nil {
+			return 0, err
+		}
+		if e > 0 {
+			high = middle
+		} else {
+			low = middle
+		}
+	}
+	return math.Sqrt(low * high), nil
+}
+
+// fluctuations lets the trainer go on: a first stretch of o.Draws steps finds the
+// centre θ̄, a second one is measured about it. Every step is one, correlated,
+// draw. The trainer's weights and optimiser go on with it.
+func (l *lens) fluctuations(ctx context.Context, o Options, groups []thermo.Group) (*record, error) {
+	t := o.Trainer
+	r, err := newRecord(groups)
+	if err != nil {
+		return nil, err
+	}
+	if r.stationary, err = thermo.NewStationarity(groups); err != nil {
+		return nil, err
+	}
+	if spec := t.Config.Optimizer; spec.Kind == "sgd" {
+		if r.kinetic, err = thermo.NewMomentumKinetic(groups, spec.LearningRate, spec.Momentum); err != nil {
+			return nil, err
+		}
+	}
+	t.Optimizer.KeepUpdate = true
+	centre, err := l.settle(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	window := newSpread(len(centre.mean))
+	var distance thermo.Series
+	for r.draws < o.Draws && ctx.Err() == nil {
+		energy, err := t.Advance(nil)
+		if err != nil {
+			return nil, err
+		}
+		step := l.step(t, centre.mean)
+		window.add(t.Network.Params)
+		distance.Add(step.distance)
+		if err := errors.Join(r.add(energy, step.virial), r.stationary.Add(step.overlap, step.squares)); err != nil {
+			return nil, err
+		}
+		if r.kinetic != nil {
+			if err := r.kinetic.Add(step.squares); err != nil {
+				return nil, err
+			}
+		}
+		o.progress(o.Draws+r.draws, 2*o.Draws)
+	}
+	r.entropy, r.resolution = window.entropy(t.Network, distance.Reading("", "", "").ESS)
+	return r, nil
+}
+
+// A step is what one step of an optimiser shows, per group of parameters.
+type step struct {
+	virial   []float64 // (θ − m)·ĝ
+	overlap  []float64 // (θ − m)·u
+	squares  []float64 // |u|²
+	distance float64   // |θ − m|² of all
+}
+
+// step reads the trainer's last step about the centre m. Its scratch belongs to
+// the lens.
+func (l *lens) step(t *training.Trainer, centre []float64) *step {
+	s := &l.scratch
+	update := t.Optimizer.Update()
+	s.distance = 0
+	for i, g := range t.Network.Groups {
+		var virial, overlap, squares float64
+		for j := g.Offset; j < g.Offset+g.Size; j++ {
+			u := float64(update[j])
+			d := float64(t.Network.Params[j]) - u - centre[j] // before the step
+			virial += d * float64(t.Network.Grad[j])
+			overlap += d * u
+			squares += u * u
+			s.distance += d * d
+		}
+		s.virial[i], s.overlap[i], s.squares[i] = virial, overlap, squares
+	}
+	return s
+}
+
+// settle takes o.Draws steps and returns the mean and spread of the weights.
+func (l *lens) settle(ctx context.Context, o Options) (*spread, error) {
+	s := newSpread(len(o.Trainer.Network.Params))
+	for i := 0; i < o.Draws; i++ {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("interrupted while finding the centre of the fluctuations: %w", err)
+		}
+		if _, err := o.Trainer.Advance(nil); err != nil {
+			return nil, err
+		}
+		s.add(o.Trainer.Network.Params)
+		o.progress(i, 2*o.Draws)
+	}
+	return s, nil
+}
+
+// A spread holds the running mean and variance of every parameter.
+type spread struct {
+	n           float64
+	mean, sumSq []float64
+}
+
+func newSpread(k int) *spread { return &spread{mean: make([]float64, k), sumSq: make([]float64, k)} }
+
+func (s *spread) add(params []float32) {
+	s.n++
+	inverse := 1 / s.n
+	for i, p := range params {
+		d := float64(p) - s.mean[i]
+		s.mean[i] += d * inverse
+		s.sumSq[i] += d * (float64(p) - s.mean[i])
+	}
+}
+
+// entropy returns the entropy of a Gaussian with these variances, an upper bound
+// of the state's. A parameter cannot be known to better than the rounding of its
+// arithmetic, so a spread below 2⁻²⁴ of the layer's root-mean-square weight
+// counts as that. The error allows for the worst case, that all variances err
+// together.
+func (s *spread) entropy(network *nn.Network[float32], ess float64) (thermo.Reading, string) {
+	total, floored := 0.0, 0
+	for _, g := range network.Groups {
+		ms := 0.0
+		for _, m := range s.mean[g.Offset : g.Offset+g.Size] {
+			ms += m * m
+		}
+		floor := ms / float64(g.Size) * 0x1p-48
+		for _, sq := range s.sumSq[g.Offset : g.Offset+g.Size] {
+			variance := sq / (s.n - 1)
+			if variance < floor {
+				variance, floored = floor, floored+1
+			}
+			total += 0.5 * math.Log(2*math.Pi*math.E*variance)
+		}
+	}
+	k := float64(len(s.mean))
+	reading := thermo.Reading{Name: "entropy", Value: total, StdErr: k * math.Sqrt(0.5/ess), ESS: ess, Unit: "nat"}
+	if math.IsInf(total, 0) || math.IsNaN(total) {
+		reading.Invalid = "a layer's weights are all zero: no resolution to refer to"
+	}
+	return reading, fmt.Sprintf("Gaussian with the variance of every weight over the window (an upper bound); %d of %d weights move less than float32 resolves", floored, len(s.mean))
+}

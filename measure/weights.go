@@ -1,0 +1,124 @@
+package measure
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/kelvin-ml/kelvin/nn"
+	"github.com/kelvin-ml/kelvin/thermo"
+	"github.com/kelvin-ml/kelvin/training"
+)
+
+// noiseBatches is about how many batches the examples are split into to see how
+// gradients scatter: enough for an error, few enough for efficient passes.
+const noiseBatches = 64
+
+// Temperatures between which the likelihood thermometer looks for the labels'.
+const lowestLikelihood, highestLikelihood = 1e-3, 1e3
+
+// A weightsReading is what one pass over all examples shows at the trained
+// weights.
+type weightsReading struct {
+	AtWeights
+	gradNorm, virial []float64 // per group, of the energy
+	noise            *thermo.GradientNoise
+}
+
+// atWeights reads the trained weights on all examples, in random order.
+func (l *lens) atWeights(o Options, groups []thermo.Group) (*weightsReading, error) {
+	w := &weightsReading{gradNorm: make([]float64, len(groups)), virial: make([]float64, len(groups))}
+	var err error
+	if w.noise, err = thermo.NewGradientNoise(groups); err != nil {
+		return nil, err
+	}
+	labels, err := thermo.NewLikelihood(lowestLikelihood, highestLikelihood)
+	if err != nil {
+		return nil, err
+	}
+	size := min(max(l.set.N/noiseBatches, 16), chunk)
+	correct := 0
+	energy, err := l.evaluate(l.random.Perm(l.set.N), size, func(obs *nn.Observation) error {
+		if err := l.addNoise(w.noise, obs); err != nil {
+			return err
+		}
+		hits, err := l.addChoices(labels)
+		correct += hits
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("at the trained weights: %w", err)
+	}
+	w.Energy = energy
+	for i, g := range l.network.Groups {
+		grad := l.grad[g.Offset : g.Offset+g.Size]
+		norm2 := 0.0
+		for _, x := range grad {
+			norm2 += x * x
+		}
+		w.gradNorm[i] = math.Sqrt(norm2)
+		w.virial[i] = dot(l.network.Params[g.Offset:g.Offset+g.Size], grad)
+	}
+	w.NoiseScale = w.noise.Scale()
+	if l.set.Labels != nil {
+		w.Accuracy = float64(correct) / float64(l.set.N)
+		calibration := labels.Reading("likelihood", "", "1")
+		w.Calibration = &calibration
+	}
+	return w, w.addSGDNoise(o.Trainer)
+}
+
+// addSGDNoise adds the temperature that the noise of the run's minibatches would
+// sustain. With momentum µ the steps add up to a learning rate of η/(1 − µ).
+func (w *weightsReading) addSGDNoise(t *training.Trainer) error {
+	if t == nil || t.Config.Optimizer.Kind != "sgd" {
+		return nil
+	}
+	spec := t.Config.Optimizer
+	reading, err := w.noise.Temperature(spec.LearningRate/(1-spec.Momentum), t.Config.Batch)
+	w.SGDNoise = &reading
+	return err
+}
+
+// addNoise adds the last batch: per-example gradients of the loss and their
+// mean, from which the weight decay in the network's gradient is taken off.
+func (l *lens) addNoise(noise *thermo.GradientNoise, obs *nn.Observation) error {
+	if l.batch.N < 2 {
+		return nil // a last example alone tells nothing of scatter
+	}
+	sums, means := l.scratch.virial, l.scratch.squares
+	decay := float32(l.network.Spec.WeightDecay)
+	for i, g := range l.network.Groups {
+		sums[i], means[i] = 0, 0
+		for _, norm2 := range obs.GradNorm2[i] {
+			sums[i] += norm2
+		}
+		for j := g.Offset; j < g.Offset+g.Size; j++ {
+			x := float64(l.network.Grad[j] - decay*l.network.Params[j])
+			means[i] += x * x
+		}
+	}
+	return noise.Add(l.batch.N, sums, means)
+}
+
+// addChoices adds the labels of the last batch as choices among their logits,
+// and counts those that are the largest.
+func (l *lens) addChoices(labels *thermo.Likelihood) (hits int, err error) {
+	outputs := l.network.Outputs()
+	energies := make([]float64, len(outputs)/l.batch.N)
+	for i, label := range l.batch.Labels {
+		least := 0
+		for j := range energies {
+			energies[j] = -float64(outputs[i*len(energies)+j])
+			if energies[j] < energies[least] {
+				least = j
+			}
+		}
+		if least == int(label) {
+			hits++
+		}
+		if err := labels.Add(energies, int(label)); err != nil {
+			return hits, err
+		}
+	}
+	return hits, nil
+}

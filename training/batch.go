@@ -1,0 +1,64 @@
+package training
+
+import (
+	"fmt"
+
+	"github.com/kelvin-ml/kelvin/dataset"
+	"github.com/kelvin-ml/kelvin/nn"
+)
+
+// Minibatch fills batch with the examples of the given indices, reusing its
+// memory.
+func Minibatch(set *dataset.Set, indices []int, batch *nn.Batch[float32]) {
+	features := set.Features()
+	batch.N = len(indices)
+	batch.X = resize(batch.X, len(indices)*features)
+	if set.Labels != nil {
+		batch.Labels = resize(batch.Labels, len(indices))
+	}
+	if set.Y != nil {
+		batch.Y = resize(batch.Y, len(indices)*set.Outputs)
+	}
+	for row, i := range indices {
+		copy(batch.X[row*features:(row+1)*features], set.X[i*features:])
+		if set.Labels != nil {
+			batch.Labels[row] = set.Labels[i]
+		}
+		if set.Y != nil {
+			copy(batch.Y[row*set.Outputs:(row+1)*set.Outputs], set.Y[i*set.Outputs:])
+		}
+	}
+}
+
+func resize[E any](s []E, n int) []E {
+	if cap(s) < n {
+		return make([]E, n)
+	}
+	return s[:n]
+}
+
+// Check reports whether the network can be trained or measured on the set: it
+// compares the features, the kind of answers, and their number.
+func Check[T nn.Float](network *nn.Network[T], set *dataset.Set) error {
+	spec, outputs := network.Spec, 1
+	for _, d := range network.OutputShape() {
+		outputs *= d
+	}
+	features := 1
+	for _, d := range spec.Input {
+		features *= d
+	}
+	switch {
+	case features != set.Features():
+		return fmt.Errorf("the network takes %d features an example, the data have %d", features, set.Features())
+	case spec.Loss == "ce" && set.Labels == nil:
+		return fmt.Errorf("cross entropy needs class labels, the data have none")
+	case spec.Loss == "ce" && set.Classes > outputs:
+		return fmt.Errorf("the network tells %d classes apart, the data have labels up to %d", outputs, set.Classes-1)
+	case spec.Loss != "ce" && set.Y == nil:
+		return fmt.Errorf("the loss %s needs real-valued targets, the data have none", spec.Loss)
+	case spec.Loss != "ce" && set.Outputs != outputs:
+		return fmt.Errorf("the network has %d outputs, the data have %d targets an example", outputs, set.Outputs)
+	}
+	return nil
+}
