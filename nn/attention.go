@@ -99,10 +99,11 @@ func softmax[T Float](row []T) {
 	}
 	sum := 0.0
 	if single, ok := any(row).([]float32); ok {
-		for j, s := range single {
-			single[j] = exp32(s - float32(top))
-			sum += float64(single[j])
+		for j := range single {
+			single[j] -= float32(top)
 		}
+		exps(single, single)
+		sum = total(single)
 	} else {
 		for j, s := range row {
 			row[j] = T(math.Exp(float64(s - top)))

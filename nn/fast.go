@@ -6,67 +6,25 @@ import "math"
 // Their errors are of the order of float32's rounding, 1e-7 relative to 1: see
 // TestFastFunctions.
 
-// exp32 follows expf of Cephes (Moshier, netlib.org/cephes); below −87.3 it is 0,
-// above 88.3 infinite.
+// exps writes e^x to y, which may be x. x is clamped to ±87: where it is used,
+// that rounds to the right limit.
+func exps(x, y []float32) {
+	for i := expBlocks(x, y); i < len(x); i++ {
+		y[i] = exp32(min(max(x[i], -87), 87))
+	}
+}
+
+// exp32 is e^x for |x| ≤ 87: e^x = 2ⁿe^r with |r| ≤ ln(2)/2, and a polynomial in r
+// of relative error 3e-9. exp_amd64.s does the same.
 func exp32(x float32) float32 {
-	if x < -87.3 {
-		return 0
-	}
-	if x > 88.3 {
-		return float32(math.Inf(1))
-	}
-	const shifter = 3 << 22 // adding it rounds to an integer, kept in the low bits
 	n := x*1.44269504088896341 + shifter
-	scale := math.Float32frombits((math.Float32bits(n) + 127) << 23)
-	n -= shifter
-	x -= n * 0.693359375
-	x -= n * -2.12194440e-4
-	p := 1.9875691500e-4*x + 1.3981999507e-3
-	p = p*x + 8.3334519073e-3
-	p = p*x + 4.1665795894e-2
-	p = p*x + 1.6666665459e-1
-	p = p*x + 5.0000001201e-1
-	return (p*x*x + x + 1) * scale
+	r := x - (n-shifter)*0.693359375 + (n-shifter)*2.12194440e-4
+	return math.Float32frombits((math.Float32bits(n)+127)<<23) *
+		(1 + r*(1+r*(0.49999993+r*(0.16666521+r*(0.04166839+r*(0.00836871+r*0.00138146))))))
 }
 
-// normal32 returns the normal distribution's cumulative probability and density:
-// Abramowitz & Stegun 26.2.17, which needs one exponential for both.
-func normal32(z float32) (cdf, density float32) {
-	density = 0.3989422804 * exp32(-z*z/2)
-	x := z
-	if x < 0 {
-		x = -x
-	}
-	t := 1 / (1 + 0.2316419*x)
-	tail := density * t * (0.319381530 + t*(-0.356563782+t*(1.781477937+t*(-1.821255978+t*1.330274429))))
-	if z > 0 {
-		return 1 - tail, density
-	}
-	return tail, density
-}
-
-// tanh32 follows tanhf of Cephes.
-func tanh32(x float32) float32 {
-	a := x
-	if a < 0 {
-		a = -a
-	}
-	if a < 0.625 {
-		s := x * x
-		p := -5.70498872745e-3*s + 2.06390887954e-2
-		p = p*s - 5.37397155531e-2
-		p = p*s + 1.33314422036e-1
-		p = p*s - 3.33332819422e-1
-		return p*s*x + x
-	}
-	y := 1 - 2/(exp32(2*a)+1)
-	if x < 0 {
-		return -y
-	}
-	return y
-}
-
-func logistic32(z float32) float32 { return 1 / (1 + exp32(-z)) }
+// shifter rounds what it is added to to an integer, kept in the low bits.
+const shifter = 3 << 22
 
 // unity is the representation of 1.
 const unity = 0x3f800000
@@ -83,9 +41,23 @@ var fast32 = map[string]bool{
 	"relu": true, "leaky_relu": true, "gelu": true, "silu": true, "sigmoid": true, "tanh": true, "elu": true, "selu": true,
 }
 
+// sign is the sign bit.
+const sign = 1 << 31
+
+// smaller returns all ones for |v| < limit and else zero.
+func smaller(v, limit float32) uint32 {
+	return uint32(int32(math.Float32bits(v)&^sign-math.Float32bits(limit)) >> 31)
+}
+
+// choose returns yes where the mask is ones and no where it is zero.
+func choose(mask uint32, yes, no float32) float32 {
+	return math.Float32frombits(math.Float32bits(yes)&mask | math.Float32bits(no)&^mask)
+}
+
 // activate32 writes φ(z) to a and φ'(z) to slope.
 func activate32(act *activation, z, a, slope []float32) {
 	a, slope = a[:len(z)], slope[:len(z)]
+	silu := act.kind == "silu"
 	switch act.kind {
 	case "relu":
 		for i, v := range z {
@@ -100,35 +72,67 @@ func activate32(act *activation, z, a, slope []float32) {
 		}
 	case "gelu":
 		for i, v := range z {
-			cdf, density := normal32(v)
-			a[i], slope[i] = v*cdf, cdf+v*density
+			slope[i] = -v * v / 2
 		}
-	case "silu":
+		exps(slope, slope)
+		gelu32(z, a, slope)
+	case "silu", "sigmoid":
 		for i, v := range z {
-			s := logistic32(v)
-			a[i], slope[i] = v*s, s+v*s*(1-s)
+			slope[i] = -v
 		}
-	case "sigmoid":
+		exps(slope, slope)
 		for i, v := range z {
-			s := logistic32(v)
-			a[i], slope[i] = s, s*(1-s)
+			s := 1 / (1 + slope[i])
+			if a[i], slope[i] = s, s*(1-s); silu {
+				a[i], slope[i] = v*s, s+v*slope[i]
+			}
 		}
 	case "tanh":
 		for i, v := range z {
-			t := tanh32(v)
-			a[i], slope[i] = t, 1-t*t
+			slope[i] = 2 * v
 		}
+		exps(slope, slope)
+		tanh32(z, a, slope)
 	case "elu", "selu":
-		alpha, scale := float32(act.param), float32(1)
+		copy(slope, z)
+		exps(slope, slope)
 		if act.kind == "selu" {
-			alpha, scale = seluAlpha, seluScale
+			elu32(seluAlpha, seluScale, z, a, slope)
+		} else {
+			elu32(float32(act.param), 1, z, a, slope)
 		}
-		for i, v := range z {
-			a[i], slope[i] = scale*v, scale
-			if !(v > 0) {
-				e := scale * alpha * exp32(v)
-				a[i], slope[i] = e-scale*alpha, e
-			}
-		}
+	}
+}
+
+// gelu32 finds e^{−z²/2} in slope. The normal distribution's cumulative
+// probability is Abramowitz & Stegun 26.2.17.
+func gelu32(z, a, slope []float32) {
+	for i, v := range z {
+		density := 0.3989422804 * slope[i]
+		t := 1 / (1 + 0.2316419*math.Float32frombits(math.Float32bits(v)&^sign))
+		tail := density * t * (0.319381530 + t*(-0.356563782+t*(1.781477937+t*(-1.821255978+t*1.330274429))))
+		cdf := choose(positive(v), 1-tail, tail)
+		a[i], slope[i] = v*cdf, cdf+v*density
+	}
+}
+
+// tanh32 finds e^{2z} in slope. Small z need a polynomial (tanhf of Cephes), or
+// the relative error would grow.
+func tanh32(z, a, slope []float32) {
+	for i, v := range z {
+		s := v * v
+		small := v + v*s*(-3.33332819422e-1+s*(1.33314422036e-1+s*(-5.37397155531e-2+s*(2.06390887954e-2-s*5.70498872745e-3))))
+		t := choose(smaller(v, 0.625), small, 1-2/(slope[i]+1))
+		a[i], slope[i] = t, 1-t*t
+	}
+}
+
+// elu32 finds e^z in slope. Small z need a polynomial as in tanh32.
+func elu32(alpha, scale float32, z, a, slope []float32) {
+	for i, v := range z {
+		small := v * (1 + v*(1./2+v*(1./6+v*(1./24+v*(1./120+v*(1./720))))))
+		up := positive(v)
+		a[i] = scale * choose(up, v, alpha*choose(smaller(v, 0.25), small, slope[i]-1))
+		slope[i] = scale * choose(up, 1, alpha*slope[i])
 	}
 }

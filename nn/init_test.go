@@ -165,3 +165,87 @@ func TestInitRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestInitLayers(t *testing.T) {
+	gpt, err := New[float64](layerSpec(t, []int{5}, sequenceCases["gpt"], "ce"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resnet, err := New[float64](layerSpec(t, []int{2, 5, 6}, layerCases["resnet"], "ce"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		network        *Network[float64]
+		scheme, tensor string
+		distribution   string
+		mean, variance float64
+	}{
+		{gpt, "he", "wte.weight", "normal", 0, 1},
+		{gpt, "uniform(0.5)", "wte.weight", "uniform", 0, 0.25},
+		{gpt, "he", "wpe.weight", "normal", 0, 1},
+		{gpt, "normal(1,2)", "3.weight", "constant", 1, 0},
+		{gpt, "normal(1,2)", "3.bias", "constant", 0, 0},
+		{gpt, "he", "attn.in_proj_weight", "normal", 0, 2. / 8},
+		{gpt, "normal(1,2)", "attn.out_proj.bias", "normal", 0, 4},
+		{gpt, "orthogonal", "7.weight", "orthogonal", 0, 1. / 16},
+		{resnet, "he", "stem.weight", "normal", 0, 2. / (2 * 9)},
+		{resnet, "glorot", "stem.weight", "uniform", 0, 2. / (2*9 + 4*9)},
+		{resnet, "orthogonal", "3.weight", "orthogonal", 0, 1. / 36},
+		{resnet, "balanced", "stem.weight", "normal", 0, 1. / (2 * 9)},
+		{resnet, "balanced", "3.weight", "normal", 0, 1 / (4 * 9 * siluKeeps(t))},
+		{resnet, "pytorch", "13.bias", "uniform", 0, 1. / (3 * 6)},
+	} {
+		scales, err := c.network.InitScales(c.scheme)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, s := range scales {
+			if s.Tensor != c.tensor {
+				continue
+			}
+			found = true
+			if s.Distribution != c.distribution || s.Mean != c.mean || math.Abs(s.Std*s.Std-c.variance) > 1e-12 {
+				t.Errorf("%s of %s: %+v, want %s of mean %g, variance %g", c.scheme, c.tensor, s, c.distribution, c.mean, c.variance)
+			}
+		}
+		if !found {
+			t.Errorf("no tensor %s in %+v", c.tensor, scales)
+		}
+		if err := c.network.Init(c.scheme, rand.New(rand.NewPCG(1, 2))); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// siluKeeps returns 1 − η of silu at signal energy 1.
+func siluKeeps(t *testing.T) float64 {
+	phi, err := theory.ActivationByName("silu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := phi.Efficiency(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return 1 - e.Efficiency
+}
+
+func TestOptimizerRefuses(t *testing.T) {
+	for _, c := range []struct {
+		spec OptimizerSpec
+		want string
+	}{
+		{OptimizerSpec{Kind: "lion"}, "expected sgd, adam or adamw"},
+		{OptimizerSpec{Kind: "sgd", LearningRate: -1}, "finite constants"},
+		{OptimizerSpec{Kind: "sgd", LearningRate: math.NaN()}, "finite constants"},
+		{OptimizerSpec{Kind: "sgd", Momentum: 1}, "finite constants"},
+		{OptimizerSpec{Kind: "adam", Beta2: 1}, "finite constants"},
+		{OptimizerSpec{Kind: "adamw", Momentum: 0.9}, "use beta1"},
+	} {
+		if _, err := NewOptimizer[float32](c.spec, 3); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: error %v, want one saying %q", c.spec, err, c.want)
+		}
+	}
+}

@@ -6,6 +6,20 @@ import "github.com/kelvin-ml/kelvin/nn/internal/kernel"
 // group of parameters (indexed as Network.Groups) and each example of the
 // batch. All of it is of the example's own loss, without weight decay, so the
 // means over the batch are those of the data energy. See docs/theory.md#t2.
+//
+// Virials cost one dot product a layer: every layer is linear in its parameters
+// taken together, y = W·x + b, so θ·∇loss = Σ y·δ. Squared gradient norms come
+// from closed forms where there are any:
+//
+//	linear                 (|x|² + 1)|δ|²; for the positions r, s of a sequence the Gram form
+//	                       Σ (x_r·x_s + 1)(δ_r·δ_s), or the example's gradient where that is cheaper
+//	position               |δ|²
+//	embedding              Σ over tokens of |Σ δ at the token's positions|²
+//	norms                  the example's gradients Σ x̂δ and Σ δ, which are short
+//	conv2d                 the example's gradient, on the way to the batch's
+//
+// With batchnorm while training, examples act on each other's losses; then the
+// values are each example's share of the batch's.
 type Observation struct {
 	Loss      []float64   // [example]
 	Virial    [][]float64 // [group][example] θ_l·∇_l loss_i

@@ -34,8 +34,8 @@ func (b *builder[T]) pool(l LayerSpec, x *node[T]) (*node[T], error) {
 	return b.add(l, o, []int{g.channels, g.outH, g.outW}, false, x)
 }
 
-// covered calls visit with every output position (of one plane) and the input
-// rows and columns [top, bottom) × [left, right) under its window.
+// covered returns the input rows and columns [top, bottom) × [left, right) under
+// the window of an output position of one plane.
 func (g *window) covered(position int) (top, bottom, left, right int) {
 	top = position/g.outW*g.strideH - g.padH
 	left = position%g.outW*g.strideW - g.padW
@@ -48,18 +48,40 @@ func (o *maxPool[T]) forward(p *pass[T], y *node[T]) {
 	x := y.in[0]
 	for r := range p.n * o.channels {
 		plane := x.a[r*o.plane() : (r+1)*o.plane()]
-		for q := range o.positions() {
-			best, at := T(math.Inf(-1)), -1
-			top, bottom, left, right := o.covered(q)
-			for i := top; i < bottom; i++ {
-				for j := left; j < right; j++ {
-					if v := plane[i*o.width+j]; at < 0 || v > best || v != v {
-						best, at = v, i*o.width+j
-					}
-				}
+		first := int32(r % o.channels * o.plane())
+		for row := range o.outH {
+			at := r*o.positions() + row*o.outW
+			o.row(plane, row, first, y.a[at:at+o.outW], o.from[at:at+o.outW])
+		}
+	}
+}
+
+// row pools one row of outputs: one element of the kernel after the other, so
+// that the loops over the outputs are free of branches. The plane begins at
+// position first of its example.
+func (o *maxPool[T]) row(plane []T, row int, first int32, out []T, from []int32) {
+	top := row*o.strideH - o.padH
+	for c := range out {
+		out[c] = T(math.Inf(-1))
+		from[c] = first + int32(max(top, 0)*o.width+max(c*o.strideW-o.padW, 0))
+	}
+	for i := max(top, 0); i < min(top+o.kernelH, o.height); i++ {
+		for j := range o.kernelW {
+			low, high := inside(j, o.padW, o.strideW, o.width, o.outW)
+			if low == high {
+				continue
 			}
-			y.a[r*o.positions()+q] = best
-			o.from[r*o.positions()+q] = int32(r%o.channels*o.plane() + at)
+			at := i*o.width + low*o.strideW + j - o.padW
+			in, position := plane[at:], first+int32(at)
+			best, origin := out[low:high], from[low:high]
+			for c := range best {
+				v, was := in[c*o.strideW], origin[c]
+				if v > best[c] {
+					was = position + int32(c*o.strideW)
+				}
+				origin[c] = was
+				best[c] = max(best[c], v)
+			}
 		}
 	}
 }

@@ -52,8 +52,7 @@ func newWindow(l LayerSpec, shape []int, stride []int) (window, error) {
 	return g, nil
 }
 
-// columns returns the size of the unfolded input of one channel: kernel
-// elements × output positions.
+// The unfolded input of one channel has area × positions elements.
 func (g *window) area() int      { return g.kernelH * g.kernelW }
 func (g *window) positions() int { return g.outH * g.outW }
 func (g *window) plane() int     { return g.height * g.width }
