@@ -19,11 +19,13 @@ var losses = map[string]lossKind{"mse": meanSquared, "mae": meanAbsolute, "ce": 
 type loss[T Float] struct {
 	kind          lossKind
 	classes, rows int
+	logSums       []float64 // ln Σ e^z of every row, for ce
 }
 
 // value writes the loss of each example.
 func (l *loss[T]) value(b Batch[T], z []T, losses []float64) {
 	size := l.rows * l.classes
+	l.logSums = fit(l.logSums, len(losses)*l.rows)
 	for i := range losses {
 		out := z[i*size : (i+1)*size]
 		sum := 0.0
@@ -42,7 +44,9 @@ func (l *loss[T]) value(b Batch[T], z []T, losses []float64) {
 		case crossEntropy:
 			for r := range l.rows {
 				row := out[r*l.classes : (r+1)*l.classes]
-				sum += logSumExp(row) - float64(row[b.Labels[i*l.rows+r]])
+				at := i*l.rows + r
+				l.logSums[at] = logSumExp(row)
+				sum += l.logSums[at] - float64(row[b.Labels[at]])
 			}
 			losses[i] = sum / float64(l.rows)
 		}
@@ -86,7 +90,7 @@ func (l *loss[T]) adjoint(b Batch[T], y *node[T]) {
 		for r, label := range b.Labels {
 			row := y.a[r*l.classes : (r+1)*l.classes]
 			d := y.d[r*l.classes : (r+1)*l.classes]
-			lse := logSumExp(row)
+			lse := l.logSums[r]
 			for j, v := range row {
 				d[j] = T(scale * math.Exp(float64(v)-lse))
 			}
@@ -113,7 +117,7 @@ func (l *loss[T]) cotangent(b Batch[T], y *node[T]) {
 			row := y.a[r*l.classes : (r+1)*l.classes]
 			at := y.at[r*l.classes : (r+1)*l.classes]
 			dt := y.dt[r*l.classes : (r+1)*l.classes]
-			lse, mean := logSumExp(row), 0.0
+			lse, mean := l.logSums[r], 0.0
 			for j, v := range row {
 				prob := math.Exp(float64(v) - lse)
 				dt[j] = T(prob)

@@ -1,6 +1,10 @@
 package nn
 
-import "math"
+import (
+	"math"
+
+	"github.com/kelvin-ml/kelvin/nn/internal/kernel"
+)
 
 // standardize writes x̂ = (x − mean)·r with r = 1/√(variance + ε); without
 // center the mean is taken as zero. It returns the mean, the variance and r.
@@ -9,14 +13,15 @@ func standardize[T Float](x, xhat []T, epsilon float64, center bool) (mean, vari
 	if center {
 		mean = total(x) / m
 	}
-	for _, v := range x {
-		c := float64(v) - mean
-		variance += c * c
-	}
-	variance /= m
-	r = 1 / math.Sqrt(variance+epsilon)
+	shift := T(mean)
 	for i, v := range x {
-		xhat[i] = T((float64(v) - mean) * r)
+		xhat[i] = v - shift
+	}
+	variance = kernel.SumSquares(xhat) / m
+	r = 1 / math.Sqrt(variance+epsilon)
+	factor := T(r)
+	for i := range xhat {
+		xhat[i] *= factor
 	}
 	return mean, variance, r
 }
@@ -25,19 +30,14 @@ func standardize[T Float](x, xhat []T, epsilon float64, center bool) (mean, vari
 // the Jacobian of standardize, which is symmetric: it maps tangents of x to those
 // of x̂ and adjoints of x̂ to those of x. It returns ⟨x̂g⟩.
 func project[T Float](xhat, g, out []T, r float64, center bool) float64 {
-	mean, overlap := 0.0, 0.0
-	for i, v := range g {
-		mean += float64(v)
-		overlap += float64(v) * float64(xhat[i])
-	}
 	m := float64(len(g))
-	mean /= m
-	overlap /= m
-	if !center {
-		mean = 0
+	mean, overlap := 0.0, kernel.Dot(xhat, g)/m
+	if center {
+		mean = total(g) / m
 	}
+	factor, shift, slope := T(r), T(mean), T(overlap)
 	for i, v := range g {
-		out[i] = T(r * (float64(v) - mean - float64(xhat[i])*overlap))
+		out[i] = factor * (v - shift - xhat[i]*slope)
 	}
 	return overlap
 }
@@ -45,22 +45,17 @@ func project[T Float](xhat, g, out []T, r float64, center bool) float64 {
 // projectTangent writes the tangent of project(x̂, g) when x moves along xt: gt
 // is the tangent of g. xhatT receives the tangent of x̂.
 func projectTangent[T Float](xhat, xhatT, xt, g, gt, out []T, r float64, center bool) {
-	// d(1/r)/1/r = r⟨x̂ẋ⟩, so ṙ = −r·r⟨x̂ẋ⟩.
-	slowing := r * project(xhat, xt, xhatT, r, center)
-	overlap := project(xhat, g, out, r, center)
-	mean, overlapT := 0.0, 0.0
-	for i, v := range gt {
-		mean += float64(v)
-		overlapT += float64(xhatT[i])*float64(g[i]) + float64(xhat[i])*float64(v)
-	}
+	// ṙ = −r·r⟨x̂ẋ⟩.
+	slowing := T(r * project(xhat, xt, xhatT, r, center))
+	slope := T(project(xhat, g, out, r, center))
 	m := float64(len(g))
-	mean /= m
-	overlapT /= m
-	if !center {
-		mean = 0
+	mean, overlap := 0.0, (kernel.Dot(xhatT, g)+kernel.Dot(xhat, gt))/m
+	if center {
+		mean = total(gt) / m
 	}
+	factor, shift, slopeT := T(r), T(mean), T(overlap)
 	for i, v := range gt {
-		out[i] = T(-slowing*float64(out[i]) + r*(float64(v)-mean-float64(xhatT[i])*overlap-float64(xhat[i])*overlapT))
+		out[i] = factor*(v-shift-xhatT[i]*slope-xhat[i]*slopeT) - slowing*out[i]
 	}
 }
 

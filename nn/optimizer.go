@@ -3,6 +3,8 @@ package nn
 import (
 	"fmt"
 	"math"
+
+	"github.com/kelvin-ml/kelvin/nn/internal/kernel"
 )
 
 // An OptimizerSpec names an optimiser and its constants, with PyTorch's
@@ -114,6 +116,10 @@ func (o *Optimizer[T]) Step(params, grad []T) {
 func (o *Optimizer[T]) sgd(params, grad []T) {
 	lr, momentum, decay := T(o.Spec.LearningRate), T(o.Spec.Momentum), T(o.Spec.WeightDecay)
 	grad = grad[:len(params)]
+	if o.first == nil && decay == 0 {
+		kernel.Axpy(-lr, grad, params)
+		return
+	}
 	if o.first == nil {
 		for i, g := range grad {
 			params[i] -= lr * (g + decay*params[i])

@@ -16,9 +16,16 @@ func addAdjoint[T Float](keep T, sum, d []T) {
 
 // total returns the sum of x in float64.
 func total[T Float](x []T) float64 {
-	s := 0.0
-	for _, v := range x {
-		s += float64(v)
+	var a, b, c, d float64 // four sums, that do not wait for each other
+	for len(x) >= 4 {
+		a += float64(x[0])
+		b += float64(x[1])
+		c += float64(x[2])
+		d += float64(x[3])
+		x = x[4:]
 	}
-	return s
+	for _, v := range x {
+		a += float64(v)
+	}
+	return a + b + c + d
 }
