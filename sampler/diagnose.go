@@ -282,3 +282,5 @@ func (r *Result) pooled(i int) (mean, variance float64) {
 	}
 	return all.Mean[0], all.M2[0] / float64(all.N-1)
 }
+
+func chiSquaredTail(degrees, x float64) float64 { return distuv.ChiSquared{K: degrees}.Survival(x) }

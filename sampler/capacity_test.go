@@ -1,0 +1,84 @@
+package sampler
+
+import (
+	"context"
+	"math"
+	"testing"
+)
+
+// A quadratic in k dimensions has U = kT/2, C = k/2 and S = (k/2) ln T, exactly.
+func TestCapacityOfAQuadratic(t *testing.T) {
+	d := gaussian{lambda: []float64{1, 10, 0.1, 3}}
+	temperatures := []float64{0.1, 0.3, 1, 3}
+	c, err := HeatCapacity(context.Background(), shared(d), NUTS{StepSize: 0.1}, temperatures, Options{Warmup: 300, Draws: 4000, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range c.Points {
+		near(t, "U", p.Energy.Value, 2*p.Temperature, p.Energy.StdErr)
+		near(t, "C", p.Capacity.Value, 2, p.Capacity.StdErr)
+		near(t, "virial", p.Virial.Value, p.Temperature, p.Virial.StdErr)
+		near(t, "S", p.Entropy.Value, 2*math.Log(p.Temperature/temperatures[0]), p.Entropy.StdErr+1e-12)
+		near(t, "dU/dT", p.Slope.Value, 2, p.Slope.StdErr)
+	}
+	if c.PValue < 0.001 || len(c.Peaks) > 0 {
+		t.Errorf("p = %v, peaks %v", c.PValue, c.Peaks)
+	}
+}
+
+// twoLevel is a valley at 0 beside a wider one that is higher by gap: the energy
+// moves from one to the other over a Schottky peak of C. Here as a smooth minimum
+// of two quadratics.
+type twoLevel struct{ gap, stiff float64 }
+
+func (twoLevel) Dim() int                         { return 3 }
+func (d twoLevel) Energy(theta []float64) float64 { return d.Gradient(theta, make([]float64, 3)) }
+
+func (d twoLevel) Gradient(theta, gradient []float64) float64 {
+	narrow, wide := d.stiff*sumSquares(theta)/2, d.gap+sumSquares(theta)/2
+	lambda := 1.0
+	if narrow < wide {
+		lambda = d.stiff
+	}
+	for i, x := range theta {
+		gradient[i] = lambda * x
+	}
+	return min(narrow, wide)
+}
+
+// The curve of a system with a transition, against quadrature in the radius.
+func TestCapacityPeak(t *testing.T) {
+	d := twoLevel{2, 30}
+	var temperatures []float64
+	for i := range 13 {
+		temperatures = append(temperatures, 0.12*math.Pow(1.25, float64(i)))
+	}
+	c, err := HeatCapacity(context.Background(), shared(d), HMC{StepSize: 0.1, Steps: 5}, temperatures, Options{Warmup: 500, Draws: 10000, Seed: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	exact := func(temperature float64) (u, capacity float64) {
+		var z, e1, e2 float64
+		for r := 0.0005; r < 20; r += 0.001 {
+			e := d.Energy([]float64{r, 0, 0})
+			w := math.Pow(r, 2) * math.Exp(-e/temperature)
+			z += w
+			e1 += w * e
+			e2 += w * e * e
+		}
+		u = e1 / z
+		return u, (e2/z - u*u) / (temperature * temperature)
+	}
+	highest, at := 0.0, 0.0
+	for _, p := range c.Points {
+		u, capacity := exact(p.Temperature)
+		near(t, "U", p.Energy.Value, u, p.Energy.StdErr)
+		near(t, "C", p.Capacity.Value, capacity, p.Capacity.StdErr)
+		if capacity > highest {
+			highest, at = capacity, p.Temperature
+		}
+	}
+	if len(c.Peaks) != 1 || math.Abs(c.Peaks[0].Temperature-at) > 3*c.Peaks[0].StdErr {
+		t.Errorf("peaks %+v, want one near %.3g", c.Peaks, at)
+	}
+}
