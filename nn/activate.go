@@ -21,25 +21,18 @@ func (o *activate[T]) forward(_ *pass[T], y *node[T]) {
 // backward adds φ'(z)·y.d to the input's adjoint.
 func (o *activate[T]) backward(_ *pass[T], y *node[T]) {
 	x := y.in[0]
-	if x.claim() == 0 {
-		clear(x.d)
-	}
-	o.pull(x.a, y.d, x.d)
+	o.pull(x.claim(), x.a, y.d, x.d)
 }
 
 // tangent is φ'(z)·ż.
 func (o *activate[T]) tangent(_ *pass[T], y *node[T]) {
-	clear(y.at)
-	o.pull(y.in[0].a, y.in[0].at, y.at)
+	o.pull(0, y.in[0].a, y.in[0].at, y.at)
 }
 
 // cotangent adds φ'(z)·y.dt + φ”(z)·ż·y.d.
 func (o *activate[T]) cotangent(_ *pass[T], y *node[T]) {
 	x := y.in[0]
-	if x.claimTangent() == 0 {
-		clear(x.dt)
-	}
-	o.pull(x.a, y.dt, x.dt)
+	o.pull(x.claimTangent(), x.a, y.dt, x.dt)
 	switch o.act.kind {
 	case "identity", "relu", "leaky_relu", "hardtanh", "relu6":
 		return
@@ -49,9 +42,18 @@ func (o *activate[T]) cotangent(_ *pass[T], y *node[T]) {
 	}
 }
 
-// pull adds φ'(z)·d to sum.
-func (o *activate[T]) pull(z, d, sum []T) {
+// pull adds φ'(z)·d to keep (0 or 1) times sum.
+func (o *activate[T]) pull(keep T, z, d, sum []T) {
 	d, sum = d[:len(z)], sum[:len(z)]
+	if keep == 0 && o.slope != nil { // the usual case
+		for i, s := range o.slope[:len(z)] {
+			sum[i] = s * d[i]
+		}
+		return
+	}
+	if keep == 0 {
+		clear(sum)
+	}
 	if o.slope != nil {
 		for i, s := range o.slope[:len(z)] {
 			sum[i] += s * d[i]

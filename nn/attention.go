@@ -128,18 +128,16 @@ func (o *attention[T]) softmaxPull(probs, d, out []T) {
 
 func (o *attention[T]) backward(_ *pass[T], y *node[T]) {
 	x := y.in[0]
-	if x.claim() == 0 {
-		clear(x.d)
-	}
+	keep := x.claim()
 	o.dprobs, o.scores = fit(o.dprobs, o.matrix()), fit(o.scores, o.matrix())
 	for r := range len(o.probs) / o.matrix() {
 		q, k, v, out, at := o.head(r)
 		probs, d := o.probs[at:at+o.matrix()], y.d[out:]
 		o.across(1, d, o.width, x.a[v:], o.stride(), 0, o.dprobs)
 		o.softmaxPull(probs, o.dprobs, o.scores)
-		o.along(true, 1, probs, d, o.width, 1, x.d[v:], o.stride())
-		o.along(false, o.scale(), o.scores, x.a[k:], o.stride(), 1, x.d[q:], o.stride())
-		o.along(true, o.scale(), o.scores, x.a[q:], o.stride(), 1, x.d[k:], o.stride())
+		o.along(true, 1, probs, d, o.width, keep, x.d[v:], o.stride())
+		o.along(false, o.scale(), o.scores, x.a[k:], o.stride(), keep, x.d[q:], o.stride())
+		o.along(true, o.scale(), o.scores, x.a[q:], o.stride(), keep, x.d[k:], o.stride())
 	}
 }
 
@@ -159,9 +157,7 @@ func (o *attention[T]) tangent(_ *pass[T], y *node[T]) {
 
 func (o *attention[T]) cotangent(_ *pass[T], y *node[T]) {
 	x := y.in[0]
-	if x.claimTangent() == 0 {
-		clear(x.dt)
-	}
+	keep := x.claimTangent()
 	o.tdprobs, o.tscores = fit(o.tdprobs, o.matrix()), fit(o.tscores, o.matrix())
 	o.dprobs, o.scores = fit(o.dprobs, o.matrix()), fit(o.scores, o.matrix())
 	stride, scale := o.stride(), o.scale()
@@ -174,11 +170,11 @@ func (o *attention[T]) cotangent(_ *pass[T], y *node[T]) {
 		o.across(1, dt, o.width, x.a[v:], stride, 0, o.tdprobs)
 		o.across(1, d, o.width, x.at[v:], stride, 1, o.tdprobs)
 		o.softmaxPullTangent(probs, tprobs)
-		o.along(true, 1, tprobs, d, o.width, 1, x.dt[v:], stride)
+		o.along(true, 1, tprobs, d, o.width, keep, x.dt[v:], stride)
 		o.along(true, 1, probs, dt, o.width, 1, x.dt[v:], stride)
-		o.along(false, scale, o.tscores, x.a[k:], stride, 1, x.dt[q:], stride)
+		o.along(false, scale, o.tscores, x.a[k:], stride, keep, x.dt[q:], stride)
 		o.along(false, scale, o.scores, x.at[k:], stride, 1, x.dt[q:], stride)
-		o.along(true, scale, o.tscores, x.a[q:], stride, 1, x.dt[k:], stride)
+		o.along(true, scale, o.tscores, x.a[q:], stride, keep, x.dt[k:], stride)
 		o.along(true, scale, o.scores, x.at[q:], stride, 1, x.dt[k:], stride)
 	}
 }

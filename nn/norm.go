@@ -128,15 +128,13 @@ func (o *norm[T]) backward(p *pass[T], y *node[T]) {
 	if !x.needs {
 		return
 	}
-	if x.claim() == 0 {
-		clear(x.d)
-	}
+	keep := x.claim()
 	for r := range o.scale {
 		for j, d := range o.row(y.d, r) {
 			o.g[j] = w[j] * d
 		}
 		project(o.row(o.xhat, r), o.g, o.out, o.scale[r], o.center)
-		addTo(o.row(x.d, r), o.out)
+		addAdjoint(keep, o.row(x.d, r), o.out)
 	}
 }
 
