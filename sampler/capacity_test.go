@@ -14,7 +14,7 @@ func TestCapacityOfAQuadratic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, p := range c.Points {
+	for _, p := range c.Points {
 		near(t, "U", p.Energy.Value, 2*p.Temperature, p.Energy.StdErr)
 		near(t, "C", p.Capacity.Value, 2, p.Capacity.StdErr)
 		near(t, "virial", p.Virial.Value, p.Temperature, p.Virial.StdErr)
