@@ -1,0 +1,281 @@
+package ising
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kelvin-ml/kelvin/thermo"
+)
+
+// LearnOptions says what to learn the critical temperature from.
+type LearnOptions struct {
+	Sizes          []int   // L, ascending, each even
+	Seeds          int     // networks a size, each trained and tested on configurations of its own
+	PerTemperature int     // configurations at each temperature
+	Decay          float64 // weight decay, see [Train]
+	Gap            float64 // temperatures closer to Tc than this are not trained on
+	Seed           uint64
+	// Progress, if not nil, is called after each of the Sizes × Seeds networks.
+	Progress func()
+}
+
+// Learned is what networks of one size found, over seeds.
+type Learned struct {
+	Size int `json:"size"`
+	// Tc is where the mean output of the network without a hidden layer
+	// crosses one half; its error is over seeds.
+	Tc          thermo.Reading `json:"tc"`
+	Threshold   float64        `json:"threshold_magnetization"`
+	ThresholdTc float64        `json:"threshold_tc"` // T where ⟨|m|⟩ = m*
+	WeightCV    float64        `json:"weight_cv"`
+	Counting    float64        `json:"counting"` // share of the log odds' variance at fixed T that |m| explains
+	Accuracy    float64        `json:"accuracy"`
+	TwoUnits    TwoUnits       `json:"two_units"`
+	PCA         Component      `json:"pca"`
+	Curve       Curve          `json:"curve"`
+	Weights     []float64      `json:"-"` // of the last seed, without a hidden layer
+}
+
+// TwoUnits is what the network with two hidden units found, which is not told
+// of the Z₂ symmetry.
+type TwoUnits struct {
+	Tc        thermo.Reading `json:"tc"`
+	Threshold float64        `json:"threshold_magnetization"`
+	WeightCV  float64        `json:"weight_cv"`
+	Symmetry  float64        `json:"symmetry"` // |cos| between its units; 1: one pattern, two signs
+}
+
+// Component is the first principal component, found without labels.
+type Component struct {
+	Share      float64 `json:"variance_share"`
+	Uniformity float64 `json:"uniformity"` // 1: it is the magnetisation
+}
+
+// Curve is means over seeds at each test temperature.
+type Curve struct {
+	Temperature []float64 `json:"temperature"`
+	Output      []float64 `json:"output"`
+	OutputErr   []float64 `json:"output_stderr"`
+	AbsM        []float64 `json:"abs_magnetization"`
+}
+
+// Learning is the whole study.
+type Learning struct {
+	Sizes        []Learned      `json:"sizes"`
+	Extrapolated thermo.Reading `json:"extrapolated"` // L → ∞ of Tc(L) = Tc + a/L
+	Exact        float64        `json:"exact"`
+}
+
+// Validate says what is wrong with the options.
+func (o LearnOptions) Validate() error {
+	if len(o.Sizes) == 0 {
+		return errors.New("no sizes")
+	}
+	for i, size := range o.Sizes {
+		if err := (Model{Square, size, 1, 0}).Validate(); err != nil {
+			return err
+		}
+		if size > 256 {
+			return fmt.Errorf("size %d: a network of every spin is trained up to 256", size)
+		}
+		if i > 0 && size <= o.Sizes[i-1] {
+			return errors.New("sizes are not in ascending order")
+		}
+	}
+	if o.Seeds < 2 || o.Seeds > 1000 {
+		return fmt.Errorf("%d seeds: expected 2 (for an error) to 1000", o.Seeds)
+	}
+	if o.PerTemperature < 2 || o.PerTemperature > 1e6 {
+		return fmt.Errorf("%d configurations a temperature: expected 2 to 1000000", o.PerTemperature)
+	}
+	if !(o.Decay >= 0) || math.IsInf(o.Decay, 1) {
+		return fmt.Errorf("weight decay %g: expected a number from 0", o.Decay)
+	}
+	if !(o.Gap >= 0 && o.Gap <= 0.6) {
+		return fmt.Errorf("gap %g: expected 0 to 0.6", o.Gap)
+	}
+	return nil
+}
+
+// temperatures returns one temperature drawn from each of many equal steps, so
+// that no seed has the critical point at the same place between two of them.
+func temperatures(low, high, step float64, rng *rand.Rand) []float64 {
+	var list []float64
+	for k := range int(math.Round((high - low) / step)) {
+		list = append(list, low+step*(float64(k)+rng.Float64()))
+	}
+	return list
+}
+
+// training spans both phases; the gap is left out.
+func (o LearnOptions) training(rng *rand.Rand) []float64 {
+	return slices.DeleteFunc(temperatures(1.6, 2.95, 0.01, rng), func(t float64) bool { return math.Abs(t-Tc) < o.Gap })
+}
+
+// testTemperatures cover the transition of the smallest lattices too.
+var testTemperatures = func() (list []float64) {
+	for k := range 41 {
+		list = append(list, 2.05+0.015*float64(k))
+	}
+	return list
+}()
+
+// trial is one seed's pair of networks.
+type trial struct {
+	single, double Explanation
+	pca            PCA
+	weights        []float64
+	err            error
+}
+
+// Learn trains networks on labelled configurations and explains what they
+// found (Alamino, arXiv 2402.11701; docs/theory.md, T9). A context that ends
+// leaves the sizes that were completed, beside the error.
+func Learn(ctx context.Context, o LearnOptions) (Learning, error) {
+	result := Learning{Exact: Tc}
+	if err := o.Validate(); err != nil {
+		return result, err
+	}
+	for _, size := range o.Sizes {
+		trials := make([]trial, o.Seeds)
+		group, groupCtx := errgroup.WithContext(ctx)
+		group.SetLimit(runtime.GOMAXPROCS(0))
+		for seed := range trials {
+			group.Go(func() error {
+				trials[seed] = o.try(groupCtx, size, o.Seed+uint64(seed))
+				if o.Progress != nil && trials[seed].err == nil {
+					o.Progress()
+				}
+				return trials[seed].err
+			})
+		}
+		if err := group.Wait(); err != nil {
+			return result.extrapolate(), fmt.Errorf("learning size %d: %w", size, err)
+		}
+		result.Sizes = append(result.Sizes, summarise(size, trials))
+	}
+	return result.extrapolate(), nil
+}
+
+// try trains and explains both networks of one size and seed.
+func (o LearnOptions) try(ctx context.Context, size int, seed uint64) (t trial) {
+	var train, test *Samples
+	rng := rand.New(rand.NewPCG(seed, uint64(size)))
+	if train, t.err = Sample(ctx, size, o.training(rng), o.PerTemperature, rng.Uint64()); t.err != nil {
+		return t
+	}
+	if test, t.err = Sample(ctx, size, testTemperatures, 2*o.PerTemperature, rng.Uint64()); t.err != nil {
+		return t
+	}
+	for _, hidden := range []int{0, 2} {
+		c, err := Train(ctx, train, hidden, o.Decay, seed)
+		if err != nil {
+			t.err = err
+			return t
+		}
+		e, err := c.Explain(test)
+		if err != nil {
+			t.err = fmt.Errorf("%d hidden units, seed %d: %w", hidden, seed, err)
+			return t
+		}
+		if hidden == 0 {
+			t.single, t.weights = e, c.Units()[0]
+		} else {
+			t.double = e
+		}
+	}
+	t.pca, t.err = PrincipalComponent(test)
+	return t
+}
+
+// summarise takes means over seeds.
+func summarise(size int, trials []trial) Learned {
+	mean := func(pick func(trial) float64) float64 {
+		m, _ := meanOver(trials, pick)
+		return m
+	}
+	over := func(name string, pick func(trial) float64) thermo.Reading {
+		m, stderr := meanOver(trials, pick)
+		return thermo.Reading{Name: name, Unit: "energy/nat", Value: m, StdErr: stderr, ESS: float64(len(trials)), DoF: float64(len(trials) - 1)}
+	}
+	l := Learned{
+		Size:        size,
+		Tc:          over("tc", func(t trial) float64 { return t.single.Tc }),
+		Threshold:   mean(func(t trial) float64 { return t.single.Threshold }),
+		ThresholdTc: mean(func(t trial) float64 { return t.single.ThresholdTc }),
+		WeightCV:    mean(func(t trial) float64 { return t.single.WeightCV }),
+		Counting:    mean(func(t trial) float64 { return t.single.Counting }),
+		Accuracy:    mean(func(t trial) float64 { return t.single.Accuracy }),
+		TwoUnits: TwoUnits{
+			Tc:        over("tc", func(t trial) float64 { return t.double.Tc }),
+			Threshold: mean(func(t trial) float64 { return t.double.Threshold }),
+			WeightCV:  mean(func(t trial) float64 { return t.double.WeightCV }),
+			Symmetry:  mean(func(t trial) float64 { return t.double.Symmetry }),
+		},
+		PCA: Component{
+			Share:      mean(func(t trial) float64 { return t.pca.Share }),
+			Uniformity: mean(func(t trial) float64 { return t.pca.Uniformity }),
+		},
+		Weights: trials[len(trials)-1].weights,
+	}
+	for i, t := range trials[0].single.Temperatures {
+		out, stderr := meanOver(trials, func(t trial) float64 { return t.single.Output[i] })
+		l.Curve.Temperature = append(l.Curve.Temperature, t)
+		l.Curve.Output = append(l.Curve.Output, out)
+		l.Curve.OutputErr = append(l.Curve.OutputErr, stderr)
+		l.Curve.AbsM = append(l.Curve.AbsM, mean(func(t trial) float64 { return t.single.AbsM[i] }))
+	}
+	return l
+}
+
+// meanOver returns the mean over independent trials and its standard error.
+func meanOver(trials []trial, pick func(trial) float64) (mean, stderr float64) {
+	n := float64(len(trials))
+	for _, t := range trials {
+		mean += pick(t) / n
+	}
+	var sum float64
+	for _, t := range trials {
+		sum += (pick(t) - mean) * (pick(t) - mean)
+	}
+	return mean, math.Sqrt(sum / (n * (n - 1)))
+}
+
+// extrapolate fits Tc(L) = Tc + a/L, the finite-size shift of ν = 1.
+func (l Learning) extrapolate() Learning {
+	l.Extrapolated = thermo.Reading{Name: "tc", Unit: "energy/nat", Value: math.NaN(), StdErr: math.NaN()}
+	if len(l.Sizes) < 2 {
+		l.Extrapolated.Invalid = "an extrapolation needs two sizes or more"
+		return l
+	}
+	var w, wx, wxx, wy, wxy float64
+	for _, s := range l.Sizes {
+		k, x := 1/(s.Tc.StdErr*s.Tc.StdErr), 1/float64(s.Size)
+		w, wx, wxx = w+k, wx+k*x, wxx+k*x*x
+		wy, wxy = wy+k*s.Tc.Value, wxy+k*x*s.Tc.Value
+	}
+	determinant := w*wxx - wx*wx
+	intercept := (wxx*wy - wx*wxy) / determinant
+	slope := (w*wxy - wx*wy) / determinant
+	var chi2 float64
+	for _, s := range l.Sizes {
+		z := (s.Tc.Value - intercept - slope/float64(s.Size)) / s.Tc.StdErr
+		chi2 += z * z
+	}
+	stderr := math.Sqrt(wxx / determinant)
+	if free := float64(len(l.Sizes) - 2); free > 0 && chi2 > free {
+		stderr *= math.Sqrt(chi2 / free) // a straight line is not the whole truth
+	}
+	l.Extrapolated.Value, l.Extrapolated.StdErr = intercept, stderr
+	if math.IsNaN(intercept) || math.IsNaN(stderr) {
+		l.Extrapolated.Invalid = "no spread between seeds"
+	}
+	return l
+}

@@ -1,0 +1,144 @@
+package ising
+
+import (
+	"context"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/kelvin-ml/kelvin/thermo"
+)
+
+func trainAndTest(t *testing.T, size, perTemperature int) (train, test *Samples) {
+	t.Helper()
+	var grid []float64
+	for k := range 26 {
+		grid = append(grid, 1.65+0.05*float64(k))
+	}
+	train, err := Sample(context.Background(), size, grid, perTemperature, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if test, err = Sample(context.Background(), size, grid, 40, 2); err != nil {
+		t.Fatal(err)
+	}
+	return train, test
+}
+
+func explain(t *testing.T, train, test *Samples, hidden int, decay float64) Explanation {
+	t.Helper()
+	c, err := Train(context.Background(), train, hidden, decay, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := c.Explain(test)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d hidden, decay %g: Tc %.3f, m* %.3f, T(m*) %.3f, cv %.2f, counting %.3f, symmetry %.2f, accuracy %.3f",
+		hidden, decay, e.Tc, e.Threshold, e.ThresholdTc, e.WeightCV, e.Counting, e.Symmetry, e.Accuracy)
+	return e
+}
+
+// TestCountingOrNoise: the regularised network counts magnetisation; without
+// regularisation and with more weights than configurations it memorises.
+func TestCountingOrNoise(t *testing.T) {
+	train, test := trainAndTest(t, 16, 8)
+	counts, noise := explain(t, train, test, 0, 1e-2), explain(t, train, test, 0, 0)
+	if counts.WeightCV > 0.8 || counts.Counting < 0.9 || math.Abs(counts.Tc-Tc) > 0.15 || math.Abs(counts.ThresholdTc-counts.Tc) > 0.1 {
+		t.Error("the regularised network does not count magnetisation")
+	}
+	if noise.WeightCV < 2 || noise.Counting > 0.8 {
+		t.Error("the weights are not noise, though nothing kept them from it")
+	}
+	if noise.Accuracy > counts.Accuracy {
+		t.Errorf("noise is more accurate: %g against %g", noise.Accuracy, counts.Accuracy)
+	}
+}
+
+// TestTwoUnitsFindTheSymmetry: without being told, both units read the
+// magnetisation, with a threshold on either side.
+func TestTwoUnitsFindTheSymmetry(t *testing.T) {
+	train, test := trainAndTest(t, 10, 60)
+	e := explain(t, train, test, 2, 1e-3)
+	if e.Symmetry < 0.6 || e.WeightCV > 0.8 || math.Abs(e.Tc-Tc) > 0.1 {
+		t.Error("the units do not share one pattern")
+	}
+}
+
+// TestPrincipalComponent: without labels, the first component is the
+// magnetisation.
+func TestPrincipalComponent(t *testing.T) {
+	_, test := trainAndTest(t, 12, 2)
+	pca, err := PrincipalComponent(test)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pca.Uniformity < 0.995 || pca.Share < 0.2 {
+		t.Errorf("share %g, uniformity %g", pca.Share, pca.Uniformity)
+	}
+	for i, p := range pca.Projection {
+		if math.Abs(math.Abs(p)-math.Abs(test.Magnetisation(i))) > 0.15 {
+			t.Fatalf("projection %g of a configuration of magnetisation %g", p, test.Magnetisation(i))
+		}
+	}
+	if _, err := PrincipalComponent(&Samples{Size: 4}); err == nil {
+		t.Error("components of nothing")
+	}
+}
+
+func TestLearn(t *testing.T) {
+	o := LearnOptions{Sizes: []int{6, 10}, Seeds: 2, PerTemperature: 6, Decay: 5e-4, Seed: 1}
+	l, err := Learn(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range l.Sizes {
+		t.Logf("L = %d: %v, two units %v", s.Size, s.Tc, s.TwoUnits.Tc)
+		if math.Abs(s.Tc.Value-Tc) > 0.2 {
+			t.Errorf("size %d: %v", s.Size, s.Tc)
+		}
+	}
+	again, err := Learn(context.Background(), o)
+	if err != nil || again.Extrapolated.Value != l.Extrapolated.Value {
+		t.Errorf("the same seed gave %v and %v, %v", l.Extrapolated, again.Extrapolated, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := Learn(ctx, o); err == nil {
+		t.Error("a cancelled study passed")
+	}
+	for want, change := range map[string]func(*LearnOptions){
+		"no sizes":  func(o *LearnOptions) { o.Sizes = nil },
+		"even":      func(o *LearnOptions) { o.Sizes = []int{7} },
+		"up to 256": func(o *LearnOptions) { o.Sizes = []int{300} },
+		"ascending": func(o *LearnOptions) { o.Sizes = []int{10, 10} },
+		"1 seeds":   func(o *LearnOptions) { o.Seeds = 1 },
+		"0 config":  func(o *LearnOptions) { o.PerTemperature = 0 },
+		"gap NaN":   func(o *LearnOptions) { o.Gap = math.NaN() },
+		"decay":     func(o *LearnOptions) { o.Decay = -1 },
+	} {
+		bad := o
+		change(&bad)
+		if err := bad.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("expected an error about %q, got %v", want, err)
+		}
+	}
+}
+
+// TestExtrapolate recovers a straight line in 1/L.
+func TestExtrapolate(t *testing.T) {
+	var l Learning
+	for _, size := range []int{10, 20, 40} {
+		l.Sizes = append(l.Sizes, Learned{Size: size, Tc: thermo.Reading{Value: 2.27 + 0.4/float64(size), StdErr: 0.001 * float64(size)}})
+	}
+	l = l.extrapolate()
+	near(t, "intercept", l.Extrapolated.Value, 2.27, 1e-12)
+	if !(l.Extrapolated.StdErr > 0.01 && l.Extrapolated.StdErr < 0.05) {
+		t.Errorf("error %g", l.Extrapolated.StdErr)
+	}
+	l.Sizes = l.Sizes[:1]
+	if l.extrapolate().Extrapolated.Valid() {
+		t.Error("extrapolated one size")
+	}
+}
