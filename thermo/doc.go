@@ -6,7 +6,12 @@
 // distributions. Independent thermometers read it in different ways, and
 // [ZerothLaw] says whether they agree.
 //
-// Every accumulator in this package uses memory that does not grow with the
-// number of draws, and no accumulator allocates once it is built. None is safe
-// for concurrent use.
+// [Virial], [Configurational], [Kinetic] and [Likelihood] accumulate draws;
+// [Transition] compares two states; [Stationarity] and [GradientNoise] tell how an
+// optimiser keeps its temperature; [GaussianEntropy] and [KozachenkoLeonenko] give
+// the entropy that a temperature is relative to. [Series] is the error bar of
+// them all.
+//
+// Every accumulator uses memory that does not grow with the number of draws, and
+// adding a draw allocates nothing. None is safe for concurrent use.
 package thermo

@@ -170,3 +170,12 @@ func ExampleSeries() {
 	fmt.Println(energy.Reading("energy", "", "nat"))
 	// Output: 3.004 ± 0.033 nat
 }
+
+func BenchmarkSeriesAdd(b *testing.B) {
+	var s Series
+	x := 0.0
+	for b.Loop() {
+		x += 0.7
+		s.Add(x)
+	}
+}
