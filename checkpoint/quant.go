@@ -65,13 +65,14 @@ func decodeQ6_K[T float](dst []T, src []byte) {
 		scales, d := src[192:208], half(src[208:])
 		for h := range 2 {
 			low, high := src[64*h:64*h+64], src[128+32*h:160+32*h]
-			for run := range 4 {
-				out := dst[128*h+32*run : 128*h+32*run+32]
-				nibbles := low[32*(run&1) : 32*(run&1)+32]
-				for i := range out {
-					q := int(nibbles[i]>>(4*(run/2))&15|high[i]>>(2*run)&3<<4) - 32
-					scale := d * float32(int8(scales[8*h+2*run+i/16]))
-					out[i] = T(scale * float32(q))
+			for k := range 8 { // 16 values of one scale
+				run, from := k/2, 16*(k&1)
+				scale := d * float32(int8(scales[8*h+k]))
+				nibbles, pairs := low[32*(run&1)+from:][:16], high[from:][:16]
+				out := dst[128*h+16*k:][:16]
+				shift, pair := 4*(run/2), 2*run
+				for i, q := range nibbles {
+					out[i] = T(scale * float32(int(q>>shift&15|pairs[i]>>pair&3<<4)-32))
 				}
 			}
 		}

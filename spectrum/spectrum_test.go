@@ -419,3 +419,32 @@ func BenchmarkFitTail(b *testing.B) {
 		}
 	}
 }
+
+// TestExact compares both ways of Measure on a matrix above fullLimit.
+func TestExact(t *testing.T) {
+	if !*long {
+		t.Skip("SKIP: takes half a minute; run with -long")
+	}
+	const rows, cols = fullLimit + 152, fullLimit + 52
+	tensor := tensorOf(t, []int{rows, cols}, gaussian(rows*cols, rand.New(rand.NewPCG(9, 9))))
+	exact, err := Measure(t.Context(), tensor, Matrix, Options{Exact: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Measure(t.Context(), tensor, Matrix, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if exact.Approximate || !s.Approximate || exact.Entropy.StdErr != 0 || s.Entropy.StdErr == 0 {
+		t.Error("only the estimate has an error")
+	}
+	if d := math.Abs(s.Entropy.Value - exact.Entropy.Value); d > 4*s.Entropy.StdErr {
+		t.Errorf("entropy %v, exactly %v", s.Entropy, exact.Entropy)
+	}
+	if d := math.Abs(s.SpectralNorm.Value - exact.SpectralNorm.Value); d > s.SpectralNorm.StdErr {
+		t.Errorf("spectral norm %v, exactly %v", s.SpectralNorm, exact.SpectralNorm)
+	}
+	if !exact.Bulk.Random || !s.Bulk.Random || math.Abs(s.Bulk.Sigma/exact.Bulk.Sigma-1) > 0.005 {
+		t.Errorf("bulk %+v, exactly %+v", s.Bulk, exact.Bulk)
+	}
+}
