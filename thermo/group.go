@@ -100,8 +100,7 @@ func ratioInfluence(a, b *Series, scale float64) influence {
 	return f
 }
 
-// reading turns an influence into a reading. ESS compares the error with that
-// of as many independent batches, so it is that of the slowest part.
+// reading turns an influence into a reading, without its effective sample size.
 func (f influence) reading(name, group, unit string) Reading {
 	r := Reading{Name: name, Group: group, Unit: unit, Value: f.value, StdErr: math.NaN(), Invalid: f.cause}
 	if f.cause != "" {

@@ -1,13 +1,16 @@
 package thermo
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
 	"gonum.org/v1/gonum/stat/distuv"
+	"pgregory.net/rapid"
 )
 
 // autoregressive returns n draws of a stationary AR(1) process of mean 0 and
@@ -151,6 +154,35 @@ func TestSeriesKeepsDigits(t *testing.T) {
 	if math.Abs(b.Value-1e9-a.Value) > 1e-6 || math.Abs(a.StdErr/b.StdErr-1) > 1e-5 {
 		t.Errorf("%v shifted by 1e9 reads %v", a, b)
 	}
+}
+
+func TestSeriesReadsFiniteNumbersOrSaysWhy(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		draw := rapid.OneOf(rapid.Float64(), rapid.Float64Range(-1, 1), rapid.Just(math.NaN()), rapid.Just(math.Inf(1)))
+		if rapid.Bool().Draw(t, "tame") {
+			draw = rapid.Float64Range(-1e100, 1e100)
+		}
+		xs := rapid.SliceOfN(draw, 0, 700).Draw(t, "xs")
+		s := accumulate(xs)
+		r := s.Reading("x", "", "")
+		if r.Valid() != (r.Invalid == "") || s.N() != len(xs) {
+			t.Fatalf("%d draws: %+v", len(xs), r)
+		}
+		if _, err := json.Marshal(r); err != nil {
+			t.Fatal(err)
+		}
+		if !r.Valid() {
+			return
+		}
+		low, high := slices.Min(xs), slices.Max(xs)
+		slack := 1e-9 * max(math.Abs(low), math.Abs(high))
+		if !(r.Value >= low-slack && r.Value <= high+slack) || !(r.StdErr >= 0 && r.StdErr <= math.MaxFloat64) {
+			t.Fatalf("draws in [%g, %g] read %+v", low, high, r)
+		}
+		if tau, err := IntegratedTime(xs); err == nil && !(tau > 0 && tau <= float64(len(xs))) {
+			t.Fatalf("integrated time %g of %d draws", tau, len(xs))
+		}
+	})
 }
 
 func TestSeriesAddAllocatesNothing(t *testing.T) {
