@@ -65,10 +65,33 @@ func (v *solution) merge(probes [][]node, n int) {
 	v.eigenvalues = quantiles(probes, top, n)
 	v.topError = max(top[0].residual, singleError*top[0].value)
 	v.resolved = top[len(top)-1].value
+	v.medianError = medianError(probes, v.eigenvalues)
 	for i := range probes {
 		rest := slices.Delete(slices.Clone(probes), i, i+1)
 		v.replicates = append(v.replicates, quantiles(rest, top, n))
 	}
+}
+
+// medianError is the relative standard error of the median: the scatter among
+// probes of the weight below it, carried over to eigenvalues. (The jackknife
+// fails for quantiles.)
+func medianError(probes [][]node, eigenvalues []float64) float64 {
+	middle := median(eigenvalues)
+	if middle == 0 {
+		return 0
+	}
+	below := make([]float64, len(probes))
+	for i, nodes := range probes {
+		for _, x := range nodes {
+			if x.value < middle {
+				below[i] += x.weight
+			}
+		}
+	}
+	n := float64(len(eigenvalues))
+	shift := int(math.Ceil(deviation(below) / math.Sqrt(float64(len(probes))) * n))
+	low, high := max(int(n)/2-shift, 0), min(int(n)/2+shift, int(n)-1)
+	return max(eigenvalues[high]-middle, middle-eigenvalues[low]) / middle
 }
 
 // A node of a probe's quadrature: a Ritz value, its weight in the density and

@@ -125,6 +125,7 @@ type solution struct {
 	frobenius2  float64 // Σ λ, exact; 0 means the sum of eigenvalues
 	resolved    float64
 	topError    float64     // of the largest eigenvalue
+	medianError float64     // of the median eigenvalue, relative to it
 	replicates  [][]float64 // leave-one-probe-out estimates of eigenvalues
 }
 
@@ -152,7 +153,7 @@ func (s *Spectrum) describe(ctx context.Context, v solution, o Options) error {
 		s.StableRank.Value = meanOf(v.slices, func(x []float64) float64 { return sum(x) / slices.Max(x) })
 		s.Entropy.Value = meanOf(v.slices, entropy)
 	}
-	s.Bulk = fitBulk(v.eigenvalues, s.Rows, s.Cols, total, jackknife(v.replicates, median)/max(median(v.eigenvalues), math.SmallestNonzeroFloat64))
+	s.Bulk = fitBulk(v.eigenvalues, s.Rows, s.Cols, total, v.medianError)
 	alpha, err := fitTail(ctx, v.eigenvalues, o, rand.New(rand.NewPCG(o.Seed, seedStream(s.Name, s.View))))
 	if err != nil {
 		return err
