@@ -49,6 +49,27 @@ func TestZerothLawFalseAlarms(t *testing.T) {
 			t.Errorf("%v: false-alarm rate %g, want 0.05", dofs, rate)
 		}
 	}
+	for _, n := range []int{20, 64, 2000} {
+		rho := 0.0
+		if n > 100 {
+			rho = 0.8
+		}
+		rate, _ := alarms(2000, 12, func(rng *rand.Rand) Zeroth {
+			var readings []Reading
+			for range 3 {
+				var s Series
+				for _, x := range autoregressive(rng, n, rho) {
+					s.Add(5 + x)
+				}
+				readings = append(readings, s.Reading("", "", ""))
+			}
+			return ZerothLaw(readings)
+		})
+		t.Logf("three series of %d draws, rho %g: false alarms %.4f", n, rho, rate)
+		if rate < 0.03 || rate > 0.07 {
+			t.Errorf("three series of %d draws: false-alarm rate %g, want 0.05", n, rate)
+		}
+	}
 	known := func(rng *rand.Rand) Zeroth {
 		return ZerothLaw([]Reading{{Value: 2}, {Value: 2 + 0.1*rng.NormFloat64(), StdErr: 0.1}, {Value: 2 + 0.2*rng.NormFloat64(), StdErr: 0.2}})
 	}
