@@ -1,0 +1,209 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/kelvin-ml/kelvin/ising"
+	"github.com/kelvin-ml/kelvin/thermo"
+)
+
+func newIsingCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "ising",
+		Short: "Simulate the Ising model, learn its critical temperature, read temperatures off spins",
+		Args:  exactArgs(0),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newIsingRunCommand(), newIsingLearnCommand(), newIsingThermometerCommand())
+	return cmd
+}
+
+// isingRunDocument is what ising run prints with --json.
+type isingRunDocument struct {
+	Schema    string          `json:"schema"`
+	Size      int             `json:"size"`
+	Lattice   ising.Lattice   `json:"lattice"`
+	Coupling  float64         `json:"coupling"`
+	Field     float64         `json:"field"`
+	Seed      uint64          `json:"seed"`
+	Algorithm ising.Algorithm `json:"algorithm"`
+	Replicas  int             `json:"replicas"`
+	Sweeps    int             `json:"sweeps"`
+	Done      int             `json:"sweeps_done"` // less than sweeps when interrupted
+	Points    []ising.Point   `json:"points"`
+}
+
+// isingRunFlags are the flags of ising run.
+type isingRunFlags struct {
+	config          ising.Config
+	lattice         string
+	algorithm       string
+	start           string
+	out, checkpoint string
+	json            bool
+}
+
+func newIsingRunCommand() *cobra.Command {
+	var f isingRunFlags
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Simulate an L×L torus and measure energy, magnetisation, specific heat, susceptibility",
+		Long: `Simulate the Ising model, E = −J Σ ss' − H Σ s, on an L×L torus at one or more
+temperatures (k_B = 1) and measure, per spin and with errors that count the
+correlation of the series: energy, |magnetisation|, specific heat,
+susceptibility, the Binder cumulant, and the temperature read back from the
+final configurations alone.
+
+Interrupted, it prints what was measured until then. With --checkpoint FILE the
+run is saved there, and goes on from there when started again, bit for bit.`,
+		Example: `  kelvin ising run --size 64 --temperature 2,2.269,2.5 --sweeps 20000 --replicas 64
+  kelvin ising run --size 4096 --temperature 2.3 --sweeps 1000 --out spins.npz --json`,
+		Args: exactArgs(0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&f.config.Model.Size, "size", 64, "L, an even number from 4 to 65536")
+	flags.Float64SliceVar(&f.config.Temperatures, "temperature", []float64{ising.Tc}, "temperatures, comma separated")
+	flags.IntVar(&f.config.Sweeps, "sweeps", 10000, "sweeps to measure in")
+	flags.IntVar(&f.config.Warmup, "warmup", -1, "sweeps before the first measurement (default: a tenth of --sweeps)")
+	flags.IntVar(&f.config.Interval, "interval", 1, "sweeps from one measurement to the next")
+	flags.StringVar(&f.algorithm, "algorithm", string(ising.Metropolis), "metropolis, heatbath, wolff or sw")
+	flags.IntVar(&f.config.Replicas, "replicas", 1, "independent replicas at each temperature")
+	flags.StringVar(&f.lattice, "lattice", string(ising.Square), "square, triangular or honeycomb")
+	flags.Float64Var(&f.config.Model.Coupling, "coupling", 1, "J; negative for an antiferromagnet")
+	flags.Float64Var(&f.config.Model.Field, "field", 0, "H")
+	flags.StringVar(&f.start, "start", "cold", "cold (ordered) or hot (random)")
+	flags.Uint64Var(&f.config.Seed, "seed", 1, "seed of the random streams")
+	flags.StringVar(&f.out, "out", "", "write the final configurations to this npz file")
+	flags.StringVar(&f.checkpoint, "checkpoint", "", "save the run to this file, and resume from it")
+	flags.BoolVar(&f.json, "json", false, "print one JSON document")
+	return cmd
+}
+
+func (f *isingRunFlags) run(cmd *cobra.Command) error {
+	f.config.Model.Lattice, f.config.Algorithm = ising.Lattice(f.lattice), ising.Algorithm(f.algorithm)
+	if f.start != "cold" && f.start != "hot" {
+		return usagef("--start %q: expected cold or hot", f.start)
+	}
+	f.config.Hot = f.start == "hot"
+	if !cmd.Flags().Changed("warmup") {
+		f.config.Warmup = f.config.Sweeps / 10
+	}
+	if err := f.config.Validate(); err != nil {
+		return usageError{err}
+	}
+	s, err := f.open(cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	interrupted := f.advance(cmd, s)
+	if interrupted != nil && !errors.Is(interrupted, ising.ErrInterrupted) {
+		return interrupted
+	}
+	if f.checkpoint != "" {
+		if err := s.Save(f.checkpoint); err != nil {
+			return err
+		}
+	}
+	if f.out != "" {
+		if err := s.WriteNPZ(f.out); err != nil {
+			return err
+		}
+	}
+	if err := f.print(cmd.OutOrStdout(), s); err != nil {
+		return err
+	}
+	return interrupted
+}
+
+// open resumes from the checkpoint if there is one, else begins.
+func (f *isingRunFlags) open(stderr io.Writer) (*ising.Simulation, error) {
+	if f.checkpoint != "" {
+		s, err := ising.Load(f.checkpoint)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+		case err != nil:
+			return nil, err
+		case !reflect.DeepEqual(s.Config, f.config):
+			return nil, fmt.Errorf("%s holds another run: %+v", f.checkpoint, s.Config)
+		default:
+			fmt.Fprintf(stderr, "resuming after %d of %d sweeps\n", s.Done(), s.Total())
+			return s, nil
+		}
+	}
+	return ising.New(f.config)
+}
+
+// advance runs in steps, to show progress and to save every half minute.
+func (f *isingRunFlags) advance(cmd *cobra.Command, s *ising.Simulation) error {
+	bar := isingBar(cmd.ErrOrStderr(), s.Total(), "sweeps")
+	defer bar.Finish()
+	saved := time.Now()
+	step := max(1, s.Total()/200)
+	for s.Done() < s.Total() {
+		if err := s.Advance(cmd.Context(), s.Done()+step); err != nil {
+			return err
+		}
+		bar.Set(s.Done())
+		if f.checkpoint != "" && time.Since(saved) > 30*time.Second {
+			if err := s.Save(f.checkpoint); err != nil {
+				return err
+			}
+			saved = time.Now()
+		}
+	}
+	return nil
+}
+
+// isingBar shows progress on a terminal, and nothing elsewhere.
+func isingBar(w io.Writer, total int, unit string) *progressbar.ProgressBar {
+	f, ok := w.(*os.File)
+	visible := ok && term.IsTerminal(int(f.Fd()))
+	return progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionSetVisibility(visible),
+		progressbar.OptionSetDescription(unit), progressbar.OptionClearOnFinish(), progressbar.OptionShowCount())
+}
+
+func (f *isingRunFlags) print(w io.Writer, s *ising.Simulation) error {
+	c := s.Config
+	points := s.Points()
+	if f.json {
+		return printJSON(w, isingRunDocument{schema, c.Model.Size, c.Model.Lattice, c.Model.Coupling, c.Model.Field,
+			c.Seed, c.Algorithm, c.Replicas, c.Sweeps, max(0, s.Done()-c.Warmup), points})
+	}
+	fmt.Fprintf(w, "%s %d×%d, J = %g, H = %g: %s, %d replicas, %d sweeps, seed %d\n",
+		c.Model.Lattice, c.Model.Size, c.Model.Size, c.Model.Coupling, c.Model.Field, c.Algorithm, c.Replicas, max(0, s.Done()-c.Warmup), c.Seed)
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "temperature\tenergy\t|magnetisation|\tspecific heat\tsusceptibility\tBinder\tmeasured T\tflips/ns")
+	var notes []string
+	for _, p := range points {
+		fmt.Fprintf(tw, "%g", p.Temperature)
+		for _, r := range []thermo.Reading{p.Energy, p.AbsMagnetisation, p.SpecificHeat, p.Susceptibility, p.Binder, p.MeasuredTemperature} {
+			mark := ""
+			if !r.Valid() {
+				mark = " (!)"
+				notes = append(notes, fmt.Sprintf("(!) T = %g, %s: %s", p.Temperature, r.Name, r.Invalid))
+			}
+			fmt.Fprintf(tw, "\t%s%s", thermo.FormatError(r.Value, r.StdErr), mark)
+		}
+		fmt.Fprintf(tw, "\t%.3g\n", p.FlipsPerNs)
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	if len(notes) > 0 {
+		_, err := fmt.Fprintln(w, strings.Join(notes, "\n"))
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kelvin-ml/kelvin/ising"
+)
+
+// writeNPY writes int8 values as numpy.save does.
+func writeNPY(t *testing.T, shape string, values []int8) string {
+	t.Helper()
+	header := fmt.Sprintf("{'descr': '|i1', 'fortran_order': False, 'shape': %s, }", shape)
+	header += strings.Repeat(" ", 117-len(header)) + "\n"
+	var b bytes.Buffer
+	b.WriteString("\x93NUMPY\x01\x00\x76\x00" + header)
+	for _, v := range values {
+		b.WriteByte(byte(v))
+	}
+	path := filepath.Join(t.TempDir(), "spins.npy")
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestIsingThermometer reads snapshots of a known temperature from a file.
+func TestIsingThermometer(t *testing.T) {
+	s, err := ising.New(ising.Config{Model: ising.Model{Lattice: ising.Square, Size: 64, Coupling: 1}, Temperatures: []float64{2.5},
+		Algorithm: ising.SwendsenWang, Sweeps: 100, Interval: 1, Replicas: 2, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	var spins []int8
+	for r := range 2 {
+		one, err := s.Spins(0, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spins = append(spins, one...)
+	}
+	bits := make([]int8, 64*64)
+	for i := range bits {
+		bits[i] = (spins[i] + 1) / 2
+	}
+	for _, path := range []string{writeNPY(t, "(2, 64, 64)", spins), writeNPY(t, "(64, 64)", bits)} {
+		var stdout, stderr bytes.Buffer
+		if code := run([]string{"ising", "thermometer", path, "--json"}, &stdout, &stderr); code != exitDone {
+			t.Fatalf("exit status %d: %s", code, stderr.String())
+		}
+		var doc struct {
+			Schema      string
+			Size        int
+			Temperature struct {
+				Value, Stderr float64
+				Valid         bool
+			}
+		}
+		if err := json.Unmarshal(stdout.Bytes(), &doc); err != nil {
+			t.Fatal(err)
+		}
+		if r := doc.Temperature; doc.Schema != schema || doc.Size != 64 || !r.Valid || math.Abs(r.Value-2.5) > 4*r.Stderr || r.Stderr > 0.2 {
+			t.Errorf("%+v", doc)
+		}
+	}
+	for want, path := range map[string]string{
+		"expected an array of shape L×L": writeNPY(t, "(2, 8)", make([]int8, 16)),
+		"expected spins ±1":              writeNPY(t, "(4, 4)", bytes8(3)),
+		"even number":                    writeNPY(t, "(5, 5)", make([]int8, 25)),
+		"needs 64 bytes of data, got 16": writeNPY(t, "(8, 8)", make([]int8, 16)),
+		"2^62":                           writeNPY(t, "(4611686018427387904, 4611686018427387904)", nil),
+	} {
+		var stdout, stderr bytes.Buffer
+		if code := run([]string{"ising", "thermometer", path}, &stdout, &stderr); code != exitFailed || !strings.Contains(stderr.String(), want) {
+			t.Errorf("status %d, %q; want %q", code, stderr.String(), want)
+		}
+	}
+}
+
+func bytes8(v int8) []int8 {
+	list := make([]int8, 16)
+	for i := range list {
+		list[i] = v
+	}
+	return list
+}

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kelvin-ml/kelvin/dataset"
+	"github.com/kelvin-ml/kelvin/ising"
+	"github.com/kelvin-ml/kelvin/thermo"
+)
+
+// isingLearnDocument is what ising learn prints with --json.
+type isingLearnDocument struct {
+	Schema string  `json:"schema"`
+	Seed   uint64  `json:"seed"`
+	Seeds  int     `json:"seeds"`
+	Decay  float64 `json:"decay"`
+	Gap    float64 `json:"gap"`
+	ising.Learning
+	Explanation string `json:"explanation"`
+}
+
+func newIsingLearnCommand() *cobra.Command {
+	var o ising.LearnOptions
+	var html string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "learn",
+		Short: "Learn the critical temperature from labelled configurations, and explain how",
+		Long: `Draw configurations below and above the critical temperature, train a network
+without a hidden layer (its input turned so that the magnetisation is up) and one
+with two hidden units (on the configurations as they are), several seeds at each
+size; find where the mean output crosses one half, extrapolate to infinite size,
+and say what the networks do: near-uniform weights count magnetisation against a
+threshold m*, noisy ones memorise.`,
+		Example: `  kelvin ising learn --sizes 10,20,40 --html ising.html`,
+		Args:    exactArgs(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runIsingLearn(cmd, o, html, asJSON)
+		},
+	}
+	flags := cmd.Flags()
+	flags.IntSliceVar(&o.Sizes, "sizes", []int{10, 20, 40}, "lattice sizes, ascending and even")
+	flags.IntVar(&o.Seeds, "seeds", 5, "networks at each size, each with configurations of its own")
+	flags.IntVar(&o.PerTemperature, "samples", 20, "configurations at each of the 135 training temperatures")
+	flags.Float64Var(&o.Decay, "decay", 1e-3, "weight decay; 0 lets the weights memorise")
+	flags.Float64Var(&o.Gap, "gap", 0, "leave temperatures this close to the critical one out of training")
+	flags.Uint64Var(&o.Seed, "seed", 1, "seed of the random streams")
+	flags.StringVar(&html, "html", "", "write a report with the curves to this file")
+	flags.BoolVar(&asJSON, "json", false, "print one JSON document")
+	return cmd
+}
+
+func runIsingLearn(cmd *cobra.Command, o ising.LearnOptions, html string, asJSON bool) error {
+	if err := o.Validate(); err != nil {
+		return usageError{err}
+	}
+	bar := isingBar(cmd.ErrOrStderr(), len(o.Sizes)*o.Seeds, "networks")
+	o.Progress = func() { bar.Add(1) }
+	learning, err := ising.Learn(cmd.Context(), o)
+	bar.Finish()
+	if err != nil && (len(learning.Sizes) == 0 || !errors.Is(err, context.Canceled)) {
+		return err
+	}
+	doc := isingLearnDocument{schema, o.Seed, o.Seeds, o.Decay, o.Gap, learning, explainLearning(learning)}
+	if html != "" {
+		if err := writeIsingReport(html, doc); err != nil {
+			return err
+		}
+	}
+	if asJSON {
+		if err := printJSON(cmd.OutOrStdout(), doc); err != nil {
+			return err
+		}
+	} else if err := printLearning(cmd.OutOrStdout(), doc); err != nil {
+		return err
+	}
+	return err // of an interrupted study, whose finished sizes were printed
+}
+
+// explainLearning says in words what the numbers mean.
+func explainLearning(l ising.Learning) string {
+	var b strings.Builder
+	for _, s := range l.Sizes {
+		verdict := "the weights are mostly noise: the network remembers configurations"
+		switch {
+		case s.Counting > 0.95:
+			verdict = "the network counts magnetisation"
+		case s.Counting > 0.8:
+			verdict = "the network counts magnetisation, with noise in its weights"
+		}
+		fmt.Fprintf(&b, "L = %d: %s (weights vary by %.0f %% of their mean; |m| explains %.1f %% of the log odds at fixed T). "+
+			"It says ordered above m* = %.3f, and <|m|> = m* at T = %.3f. Two units: symmetry %.2f. First principal component: cosine %.3f with the magnetisation.\n",
+			s.Size, verdict, 100*s.WeightCV, 100*s.Counting, s.Threshold, s.ThresholdTc, s.TwoUnits.Symmetry, s.PCA.Uniformity)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func printLearning(w io.Writer, d isingLearnDocument) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "size\tTc\tTc, two units\tthreshold m*\tT where <|m|> = m*\tweight cv\tcounting\tsymmetry\tPCA cosine\taccuracy")
+	for _, s := range d.Sizes {
+		fmt.Fprintf(tw, "%d\t%s\t%s\t%.3f\t%.3f\t%.2f\t%.3f\t%.2f\t%.4f\t%.3f\n", s.Size,
+			thermo.FormatError(s.Tc.Value, s.Tc.StdErr), thermo.FormatError(s.TwoUnits.Tc.Value, s.TwoUnits.Tc.StdErr),
+			s.Threshold, s.ThresholdTc, s.WeightCV, s.Counting, s.TwoUnits.Symmetry, s.PCA.Uniformity, s.Accuracy)
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	extrapolated := thermo.FormatError(d.Extrapolated.Value, d.Extrapolated.StdErr)
+	if !d.Extrapolated.Valid() {
+		extrapolated = "none: " + d.Extrapolated.Invalid
+	}
+	_, err := fmt.Fprintf(w, "L → ∞\t%s   (exact %.6f)   seed %d, %d seeds, decay %g\n\n%s\n", extrapolated, d.Exact, d.Seed, d.Seeds, d.Decay, d.Explanation)
+	return err
+}
+
+// isingThermometerDocument is what ising thermometer prints with --json.
+type isingThermometerDocument struct {
+	Schema           string         `json:"schema"`
+	File             string         `json:"file"`
+	Lattice          ising.Lattice  `json:"lattice"`
+	Size             int            `json:"size"`
+	Configurations   int            `json:"configurations"`
+	Temperature      thermo.Reading `json:"temperature"`
+	AbsMagnetisation float64        `json:"abs_magnetization"`
+}
+
+func newIsingThermometerCommand() *cobra.Command {
+	model := ising.Model{}
+	var lattice string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "thermometer CONFIG.npy",
+		Short: "Read the temperature of spin configurations",
+		Long: `Read the temperature of one L×L configuration of spins (±1, or 0 and 1), or of
+an n×L×L array of independent ones, by maximum pseudo-likelihood. The standard
+error counts the correlation of the spins; one configuration is enough.`,
+		Example: `  kelvin ising thermometer spins.npy --json`,
+		Args:    exactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			model.Lattice = ising.Lattice(lattice)
+			return runIsingThermometer(cmd, model, args[0], asJSON)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&lattice, "lattice", string(ising.Square), "square, triangular or honeycomb")
+	flags.Float64Var(&model.Coupling, "coupling", 1, "J; negative for an antiferromagnet")
+	flags.Float64Var(&model.Field, "field", 0, "H")
+	flags.BoolVar(&asJSON, "json", false, "print one JSON document")
+	return cmd
+}
+
+func runIsingThermometer(cmd *cobra.Command, model ising.Model, path string, asJSON bool) error {
+	check := model
+	check.Size = ising.MinSize // the file's is not known yet
+	if err := check.Validate(); err != nil {
+		return usageError{err}
+	}
+	configurations, size, err := readSpins(path)
+	if err != nil {
+		return err
+	}
+	model.Size = size
+	if err := model.Validate(); err != nil {
+		return fmt.Errorf("reading %s: %w", path, err)
+	}
+	reading, err := model.Temperature(configurations...)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", path, err)
+	}
+	doc := isingThermometerDocument{schema, path, model.Lattice, size, len(configurations), reading, meanAbsMagnetisation(configurations)}
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), doc)
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d configuration(s) of %d×%d spins, %s lattice, J = %g, H = %g\ntemperature       %v\n|magnetisation|   %.6g\n",
+		doc.Configurations, size, size, model.Lattice, model.Coupling, model.Field, reading, doc.AbsMagnetisation)
+	return err
+}
+
+// readSpins reads an L×L or n×L×L array of ±1, or of 0 and 1.
+func readSpins(path string) (configurations [][]int8, size int, err error) {
+	set, err := dataset.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	shape := append([]int{set.N}, set.Shape...)
+	n := 1
+	if len(shape) == 3 {
+		n, shape = shape[0], shape[1:]
+	}
+	if len(shape) != 2 || shape[0] != shape[1] || shape[0] == 0 || n == 0 {
+		return nil, 0, fmt.Errorf("reading %s: expected an array of shape L×L or n×L×L, got %v", path, append([]int{set.N}, set.Shape...))
+	}
+	size = shape[0]
+	bits := true // 0 and 1
+	for _, x := range set.X {
+		bits = bits && (x == 0 || x == 1)
+	}
+	spins := make([]int8, len(set.X))
+	for i, x := range set.X {
+		switch {
+		case x == 1:
+			spins[i] = 1
+		case x == -1, bits:
+			spins[i] = -1
+		default:
+			return nil, 0, fmt.Errorf("reading %s: element %d is %v, expected spins ±1, or 0 and 1", path, i, x)
+		}
+	}
+	for k := range n {
+		configurations = append(configurations, spins[k*size*size:(k+1)*size*size])
+	}
+	return configurations, size, nil
+}
+
+func meanAbsMagnetisation(configurations [][]int8) float64 {
+	var sum float64
+	for _, spins := range configurations {
+		m := 0
+		for _, s := range spins {
+			m += int(s)
+		}
+		sum += float64(max(m, -m)) / float64(len(spins)*len(configurations))
+	}
+	return sum
+}
