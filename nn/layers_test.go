@@ -255,3 +255,43 @@ func TestLayersDoNotAllocate(t *testing.T) {
 		}
 	}
 }
+
+// The float32 network, with its own kernels and elementary functions, computes
+// what the float64 one does.
+func TestSinglePrecision(t *testing.T) {
+	forEachLayerCase(t, func(t *testing.T, n *Network[float64], b Batch[float64]) {
+		single, err := New[float32](n.Spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		convert(single.Params, n.Params)
+		convert(single.State, n.State)
+		c := Batch[float32]{N: b.N, X: make([]float32, len(b.X)), Y: make([]float32, len(b.Y)), Labels: b.Labels}
+		convert(c.X, b.X)
+		convert(c.Y, b.Y)
+		var got, want Observation
+		energy, err := n.Backward(b, &want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, err := single.Backward(c, &got); err != nil || math.Abs(e-energy) > 1e-4*(1+energy) {
+			t.Errorf("energy %g (%v), want %g", e, err, energy)
+		}
+		grad, hv := make([]float64, len(n.Params)), make([]float64, len(n.Params))
+		convert(grad, single.Grad)
+		near(t, "gradient", grad, n.Grad, 1e-4)
+		for g := range n.Groups {
+			near(t, "virials", got.Virial[g], want.Virial[g], 1e-4)
+			near(t, "gradient norms", got.GradNorm2[g], want.GradNorm2[g], 1e-4)
+		}
+		hv32 := make([]float32, len(n.Params))
+		if err := n.HVP(b, n.Params, hv); err != nil {
+			t.Fatal(err)
+		}
+		if err := single.HVP(c, single.Params, hv32); err != nil {
+			t.Fatal(err)
+		}
+		convert(grad, hv32)
+		near(t, "Hessian-vector product", grad, hv, 1e-3)
+	})
+}

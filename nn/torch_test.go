@@ -54,7 +54,7 @@ func near(t *testing.T, what string, got, want []float64, tolerance float64) {
 	}
 	for i, w := range want {
 		if !(math.Abs(got[i]-w) <= tolerance*(1+scale)) {
-			t.Errorf("%s[%d] = %.15g, PyTorch %.15g", what, i, got[i], w)
+			t.Errorf("%s[%d] = %.15g, want %.15g", what, i, got[i], w)
 			return
 		}
 	}
