@@ -125,3 +125,16 @@ func (m marchenkoPastur) quantile(p float64) float64 {
 	angle := (float64(k-1) + (p-below)/(above-below)) * math.Pi / mpSteps
 	return (m.low+m.high)/2 - (m.high-m.low)/2*math.Cos(angle)
 }
+
+// RandomLaw returns the distribution function of the eigenvalues that a random
+// matrix with the bulk of s has.
+func (s Spectrum) RandomLaw() func(x float64) float64 {
+	law := newMarchenkoPastur(float64(min(s.Rows, s.Cols)) / float64(max(s.Rows, s.Cols)))
+	unit := s.Bulk.Sigma * s.Bulk.Sigma * float64(max(s.Rows, s.Cols))
+	return func(x float64) float64 {
+		if unit == 0 {
+			return 1
+		}
+		return law.cdf(x / unit)
+	}
+}

@@ -21,6 +21,7 @@ import (
 func newSpectrumCommand() *cobra.Command {
 	var o spectrum.Options
 	var asJSON bool
+	var html string
 	cmd := &cobra.Command{
 		Use:   "spectrum CHECKPOINT [OTHER]",
 		Short: "Singular values of every weight matrix: norms, rank, entropy, tail exponent",
@@ -43,16 +44,17 @@ their errors printed; --exact decomposes them fully.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runSpectrum(cmd, args, o, asJSON)
+			return runSpectrum(cmd, args, o, asJSON, html)
 		},
 	}
 	cmd.Flags().BoolVar(&o.Exact, "exact", false, "decompose large matrices fully instead of estimating")
 	cmd.Flags().Uint64Var(&o.Seed, "seed", 0, "seed of the bootstrap and of the probes")
+	cmd.Flags().StringVar(&html, "html", "", "write a report with plots to this file")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	return cmd
 }
 
-func runSpectrum(cmd *cobra.Command, paths []string, o spectrum.Options, asJSON bool) error {
+func runSpectrum(cmd *cobra.Command, paths []string, o spectrum.Options, asJSON bool, html string) error {
 	ctx, out, warnings := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 	var docs []spectrumDocument
 	var files []*checkpoint.File
@@ -76,6 +78,11 @@ func runSpectrum(cmd *cobra.Command, paths []string, o spectrum.Options, asJSON 
 	if len(docs) == 2 {
 		document = compareSpectra(ctx, files[0], files[1], docs[0], docs[1])
 	}
+	if html != "" {
+		if err := writeSpectrumPage(html, docs); err != nil {
+			return err
+		}
+	}
 	var err error
 	if asJSON {
 		err = printJSON(out, document)
@@ -97,22 +104,22 @@ type spectrumDocument struct {
 }
 
 type spectrumMatrix struct {
-	Name          string          `json:"name"`
-	View          spectrum.View   `json:"view"`
-	Shape         []int           `json:"shape"`
-	Alpha         thermo.Reading  `json:"alpha"`
-	Xmin          *float64        `json:"xmin"`
-	PValue        *float64        `json:"p_value"`
-	Tail          int             `json:"tail"` // eigenvalues above xmin
-	StableRank    float64         `json:"stable_rank"`
-	SpectralNorm  float64         `json:"spectral_norm"`
-	FrobeniusNorm float64         `json:"frobenius_norm"`
-	Entropy       float64         `json:"entropy"`
-	EffectiveRank float64         `json:"effective_rank"` // exp(entropy)
-	Outliers      int             `json:"outliers"`
-	Bulk          spectrumBulk    `json:"bulk"`
-	Errors        *spectrumErrors `json:"errors,omitempty"` // where the spectrum is estimated
-	spectrum      spectrum.Spectrum
+	Name          string            `json:"name"`
+	View          spectrum.View     `json:"view"`
+	Shape         []int             `json:"shape"`
+	Alpha         thermo.Reading    `json:"alpha"`
+	Xmin          *float64          `json:"xmin"`
+	PValue        *float64          `json:"p_value"`
+	Tail          int               `json:"tail"` // eigenvalues above xmin
+	StableRank    float64           `json:"stable_rank"`
+	SpectralNorm  float64           `json:"spectral_norm"`
+	FrobeniusNorm float64           `json:"frobenius_norm"`
+	Entropy       float64           `json:"entropy"`
+	EffectiveRank float64           `json:"effective_rank"` // exp(entropy)
+	Outliers      int               `json:"outliers"`
+	Bulk          spectrumBulk      `json:"bulk"`
+	Errors        *spectrumErrors   `json:"errors,omitempty"` // where the spectrum is estimated
+	Spectrum      spectrum.Spectrum `json:"-"`
 }
 
 type spectrumBulk struct {
@@ -143,7 +150,7 @@ func describeSpectrum(s spectrum.Spectrum) spectrumMatrix {
 		StableRank: s.StableRank.Value, SpectralNorm: s.SpectralNorm.Value, FrobeniusNorm: s.Frobenius,
 		Entropy: s.Entropy.Value, EffectiveRank: math.Exp(s.Entropy.Value), Outliers: s.Bulk.Outliers,
 		Bulk:     spectrumBulk{s.Bulk.Sigma, s.Bulk.Low, s.Bulk.High, s.Bulk.Edge, s.Bulk.Distance, s.Bulk.Random},
-		spectrum: s,
+		Spectrum: s,
 	}
 	if s.Alpha.Tail > 0 {
 		m.Xmin, m.PValue = &s.Alpha.Xmin, &s.Alpha.PValue
@@ -241,7 +248,7 @@ func (d spectrumDocument) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "matrix\tshape\t‖W‖F\tσ max\tstable rank\tentropy/nat\toutliers\talpha\tp\t")
 	for _, m := range d.Matrices {
-		s := m.spectrum
+		s := m.Spectrum
 		fmt.Fprintf(t, "%s\t%s\t%.4g\t%s\t%s\t%s\t%d\t%s\n", m.label(), shapeText(m.Shape), m.FrobeniusNorm,
 			readingText(s.SpectralNorm), readingText(s.StableRank), readingText(s.Entropy), m.Outliers, tailText(m))
 	}
@@ -276,12 +283,21 @@ func shapeText(shape []int) string {
 	return strings.ReplaceAll(strings.Trim(fmt.Sprint(shape), "[]"), " ", "×")
 }
 
+// pText is the p-value, or a dash where nothing was fitted.
+func (m spectrumMatrix) pText() string {
+	if m.PValue == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.2g", *m.PValue)
+}
+
 // tailText is the exponent, its p-value and, where it must not be trusted, why.
 func tailText(m spectrumMatrix) string {
-	if m.Tail == 0 {
-		return "-\t-\t" + m.Alpha.Invalid
+	alpha := "-"
+	if m.Tail > 0 {
+		alpha = thermo.FormatError(m.Alpha.Value, m.Alpha.StdErr)
 	}
-	return fmt.Sprintf("%s\t%.2g\t%s", thermo.FormatError(m.Alpha.Value, m.Alpha.StdErr), *m.PValue, m.Alpha.Invalid)
+	return alpha + "\t" + m.pText() + "\t" + m.Alpha.Invalid
 }
 
 // comparisonDocument is what kelvin spectrum prints for two checkpoints.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -83,7 +84,8 @@ func TestSpectrumJSON(t *testing.T) {
 	}
 
 	stdout.Reset()
-	if status := run([]string{"spectrum", a, b, "--json"}, &stdout, &stderr); status != exitDone {
+	page := filepath.Join(t.TempDir(), "report.html")
+	if status := run([]string{"spectrum", a, b, "--json", "--html", page}, &stdout, &stderr); status != exitDone {
 		t.Fatalf("status %d: %s", status, stderr.String())
 	}
 	var c struct {
@@ -94,6 +96,15 @@ func TestSpectrumJSON(t *testing.T) {
 	}
 	if err := json.Unmarshal(stdout.Bytes(), &c); err != nil {
 		t.Fatal(err)
+	}
+	html, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, count := range map[string]int{"<svg": 6, "</svg>": 6, "%!": 0, "NaN": 0, "ZgotmplZ": 0, "http": 0} {
+		if got := bytes.Count(html, []byte(text)); got != count {
+			t.Errorf("the report has %q %d times, want %d", text, got, count)
+		}
 	}
 	for _, m := range c.Matrices { // two independent draws are √2 apart
 		if math.Abs(m.Distance-math.Sqrt2) > 0.05 {
