@@ -21,7 +21,7 @@ func enumerate(m Model, temperature float64) (p []float64, exact observables) {
 		for i := range g.spins {
 			g.spins[i] = int8(state>>i&1)*2 - 1
 		}
-		g.tally(mag[:], bonds[:])
+		g.tally(mag[:], bonds[:], 1)
 		energy := m.Coupling*float64(bonds[0]) - m.Field*float64(mag[0])
 		p[state] = math.Exp(-energy / temperature)
 		total += p[state]
@@ -80,7 +80,7 @@ func visits(t *testing.T, c Config, draws, thin int) []float64 {
 	for done := 0; done < draws; {
 		for _, ch := range s.chains {
 			for range thin {
-				ch.lattice.sweep(1)
+				ch.lattice.sweep(1, 1)
 			}
 			for r := range ch.replicas {
 				state := 0

@@ -108,10 +108,16 @@ func (m Model) degree() int {
 	return 4
 }
 
-// sweep updates about as many spins as there are sites. A Wolff sweep is a
+// sweep updates about as many spins as there are sites, count times. A Wolff sweep is a
 // fixed number of clusters once warmed up, so that when it ends does not
 // depend on what it flipped.
-func (g *graph) sweep(int) {
+func (g *graph) sweep(count, _ int) {
+	for range count {
+		g.sweepOnce()
+	}
+}
+
+func (g *graph) sweepOnce() {
 	switch g.algorithm {
 	case SwendsenWang:
 		g.sweepClusters()
@@ -297,7 +303,7 @@ func (g *graph) sweepClusters() {
 }
 
 // tally adds up the lattice; see [packed.tally].
-func (g *graph) tally(magnetisation, bonds []int64) {
+func (g *graph) tally(magnetisation, bonds []int64, _ int) {
 	var out [6]uint32
 	size := g.model.Size
 	var total, agree int64

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/bits"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -45,6 +46,7 @@ type band struct {
 	rng       rand.PCG // residual events
 	gap       int64    // lanes to the next residual event
 	events    []event
+	_         [64]byte // so that neighbours do not share a cache line
 }
 
 // event is a lane of the row in hand that takes part in the residual.
@@ -115,8 +117,8 @@ func newPacked(size, replicas int, inLanes bool) *packed {
 	for c := range p.spins {
 		p.spins[c] = make([]uint64, size*p.stride+lanes)
 	}
-	// About 64 blocks of one colour in a band: two microseconds of work.
-	count := min(max(size*p.blocks/64, 1), size/2, 64)
+	// At least 64 blocks of one colour in a band: two microseconds of work.
+	count := min(max(size*p.blocks/64, 1), size/2, 256)
 	p.bands = make([]band, count)
 	for i := range p.bands {
 		p.bands[i].low, p.bands[i].high = i*size/count, (i+1)*size/count
@@ -198,28 +200,73 @@ func (p *packed) spin(x, y, replica int) int8 {
 	return int8(p.spins[c][i]>>b&1)*2 - 1
 }
 
-// sweep updates every site once, with the given number of threads.
-func (p *packed) sweep(threads int) {
-	p.sweeps++
-	for c := range 2 {
-		if threads <= 1 || len(p.bands) == 1 {
+// sweep updates every site count times, with the given number of threads.
+func (p *packed) sweep(count, threads int) {
+	p.sweeps += count
+	threads = min(threads, len(p.bands))
+	if threads <= 1 {
+		for pass := range 2 * count {
 			for i := range p.bands {
-				p.updateBand(c, &p.bands[i])
+				p.updateBand(pass%2, &p.bands[i])
 			}
-			continue
 		}
-		// Each band goes to whichever thread is free: its random streams are
-		// its own, so the result is the same.
-		var next atomic.Int64
-		var wg sync.WaitGroup
-		for range min(threads, len(p.bands)) {
-			wg.Go(func() {
-				for i := next.Add(1) - 1; i < int64(len(p.bands)); i = next.Add(1) - 1 {
-					p.updateBand(c, &p.bands[i])
+		return
+	}
+	// The threads start once and meet after each colour. Each begins with its
+	// own part of the bands, which stays in its cache, and then helps with the
+	// others': a band's random streams are its own, so the result is the same.
+	var wg sync.WaitGroup
+	meeting := meeting{next: make([]counter, threads)}
+	meeting.reset(len(p.bands))
+	for t := range threads {
+		wg.Go(func() {
+			for pass := range 2 * count {
+				for part := range threads {
+					n := &meeting.next[(t+part)%threads]
+					for i := n.Add(1) - 1; i < n.end; i = n.Add(1) - 1 {
+						p.updateBand(pass%2, &p.bands[i])
+					}
 				}
-			})
+				meeting.wait(len(p.bands))
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// meeting makes threads wait for each other, awake: a pass over a colour is
+// shorter than falling asleep and waking up.
+type meeting struct {
+	next           []counter // one a thread
+	arrived, round atomic.Int64
+}
+
+// counter hands out a part of the bands, on a cache line of its own.
+type counter struct {
+	atomic.Int64
+	end int64
+	_   [48]byte
+}
+
+func (m *meeting) reset(bands int) {
+	for t := range m.next {
+		m.next[t].Store(int64(t * bands / len(m.next)))
+		m.next[t].end = int64((t + 1) * bands / len(m.next))
+	}
+}
+
+func (m *meeting) wait(bands int) {
+	round := m.round.Load()
+	if int(m.arrived.Add(1)) == len(m.next) {
+		m.arrived.Store(0)
+		m.reset(bands)
+		m.round.Add(1)
+		return
+	}
+	for spins := 0; m.round.Load() == round; spins++ {
+		if spins > 1000 {
+			runtime.Gosched() // more threads than processors
 		}
-		wg.Wait()
 	}
 }
 
@@ -317,16 +364,32 @@ func (r *updateRule) passes(job *rowJob, e event, now uint64, w int, bit uint, r
 
 // tally adds up the lattice: magnetisation Σs and energy Σ−ss' without
 // coupling and field, of each replica, into the given slices.
-func (p *packed) tally(magnetisation, bonds []int64) {
+func (p *packed) tally(magnetisation, bonds []int64, threads int) {
 	if p.inLanes {
 		p.tallyLanes(magnetisation, bonds)
 		return
 	}
+	var wg sync.WaitGroup
+	up, unsatisfied := make([]int64, threads), make([]int64, threads)
+	for t := range threads {
+		wg.Go(func() { up[t], unsatisfied[t] = p.tallyRows(t*p.size/threads, (t+1)*p.size/threads) })
+	}
+	wg.Wait()
+	sites := int64(p.size) * int64(p.size)
+	magnetisation[0], bonds[0] = -sites, -2*sites
+	for t := range threads {
+		magnetisation[0] += 2 * up[t]
+		bonds[0] += 2 * unsatisfied[t]
+	}
+}
+
+// tallyRows counts, in some rows, the spins up of both colours and the
+// unsatisfied bonds of colour 0.
+func (p *packed) tallyRows(low, high int) (up, unsatisfied int64) {
 	words := (p.half + 63) / 64
 	tail := ^uint64(0) >> (64*words - p.half)
-	var up, unsatisfied int64
 	var job rowJob
-	for y := range p.size {
+	for y := low; y < high; y++ {
 		p.aim(&job, 0, y)
 		for i := range words {
 			mask := ^uint64(0)
@@ -340,7 +403,5 @@ func (p *packed) tally(magnetisation, bonds []int64) {
 			up += int64(bits.OnesCount64(s&mask) + bits.OnesCount64(c&mask))
 		}
 	}
-	sites := int64(p.size) * int64(p.size)
-	magnetisation[0] = 2*up - sites
-	bonds[0] = 2*unsatisfied - 2*sites
+	return up, unsatisfied
 }

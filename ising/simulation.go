@@ -99,14 +99,14 @@ func (c Config) memory() int64 {
 
 // lattice is a chain's configuration and how it moves.
 type lattice interface {
-	sweep(threads int)
-	settle()                                  // ends the warm-up
-	tally(magnetisation, bonds []int64)       // per replica: Σs and −Σss' over bonds
-	spin(x, y, replica int) int8              // +1 or −1
-	updated() int64                           // spins updated so far
-	snapshot(s *stateRecord)                  // what a checkpoint needs besides the spins
-	restore(s *stateRecord) error             // the inverse
-	transfer(move func([]uint64) error) error // the spins, in words, to or from a file
+	sweep(count, threads int)
+	settle()                                         // ends the warm-up
+	tally(magnetisation, bonds []int64, threads int) // per replica: Σs and −Σss' over bonds
+	spin(x, y, replica int) int8                     // +1 or −1
+	updated() int64                                  // spins updated so far
+	snapshot(s *stateRecord)                         // what a checkpoint needs besides the spins
+	restore(s *stateRecord) error                    // the inverse
+	transfer(move func([]uint64) error) error        // the spins, in words, to or from a file
 }
 
 // chain is one or more replicas at one temperature that move in step.
@@ -219,20 +219,32 @@ func (c *chain) advance(ctx context.Context, config Config, sweeps, threads int)
 			c.lattice.settle()
 			c.settled = true
 		}
+		count := min(c.burst(config), sweeps-c.done)
 		before, start := c.lattice.updated(), time.Now()
-		c.lattice.sweep(threads)
+		c.lattice.sweep(count, threads)
 		c.busy += time.Since(start)
 		c.updates += c.lattice.updated() - before
-		c.done++
+		c.done += count
 		if since := c.done - config.Warmup; since > 0 && since%config.Interval == 0 {
-			c.measure(config.Model)
+			c.measure(config.Model, threads)
 		}
 	}
 }
 
+// burst is how many sweeps to do in one go: to the end of the warm-up or the
+// next measurement, and no more than a cancelled context can wait for.
+func (c *chain) burst(config Config) int {
+	const sites = 1 << 26 // in a burst, some milliseconds to a second
+	longest := max(1, sites/config.Model.sites())
+	if c.done < config.Warmup {
+		return min(longest, config.Warmup-c.done)
+	}
+	return min(longest, config.Interval-(c.done-config.Warmup)%config.Interval)
+}
+
 // measure adds the present configuration to the series.
-func (c *chain) measure(m Model) {
-	c.lattice.tally(c.m, c.bonds)
+func (c *chain) measure(m Model, threads int) {
+	c.lattice.tally(c.m, c.bonds, threads)
 	sites := float64(m.sites())
 	var sum moments
 	for i := range c.m {
