@@ -47,6 +47,7 @@ var algorithms = []Algorithm{Metropolis, HeatBath, Wolff, SwendsenWang}
 // TestAgainstEnumeration compares every algorithm on every model with the sum
 // over all states.
 func TestAgainstEnumeration(t *testing.T) {
+	statistical(t)
 	for _, m := range models {
 		_, exact := enumerate(m, 2.5)
 		for _, a := range algorithms {
@@ -123,6 +124,7 @@ func chiSquare(counts, p []float64) (pValue float64, cells int) {
 // T = 10 every state is expected at least five times and is a cell of its own;
 // checkerboard Metropolis without its lazy flips fails there with p = 10⁻⁵⁰.
 func TestStationaryDistribution(t *testing.T) {
+	statistical(t)
 	for _, a := range algorithms {
 		for _, temperature := range []float64{Tc, 10} {
 			m := Model{Square, 4, 1, 0}

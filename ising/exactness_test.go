@@ -37,7 +37,7 @@ func precise(a Algorithm, size int, temperature float64) Config {
 		Sweeps: 4000, Warmup: 1000, Interval: 1, Replicas: 2, Seed: 11}
 	if c.onBits() {
 		c.Replicas, c.Interval = 1024, 4
-		c.Sweeps, c.Warmup = 100*size, 20*size
+		c.Sweeps, c.Warmup = max(400, 4*size), max(200, 4*size)
 		if temperature > 2.2 && temperature < 2.3 {
 			c.Warmup = 2 * size * size
 		}

@@ -43,6 +43,7 @@ func explain(t *testing.T, train, test *Samples, hidden int, decay float64) Expl
 // TestCountingOrNoise: the regularised network counts magnetisation; without
 // regularisation and with more weights than configurations it memorises.
 func TestCountingOrNoise(t *testing.T) {
+	statistical(t)
 	train, test := trainAndTest(t, 16, 8)
 	counts, noise := explain(t, train, test, 0, 1e-2), explain(t, train, test, 0, 0)
 	if counts.WeightCV > 0.8 || counts.Counting < 0.9 || math.Abs(counts.Tc-Tc) > 0.15 || math.Abs(counts.ThresholdTc-counts.Tc) > 0.1 {
@@ -59,6 +60,7 @@ func TestCountingOrNoise(t *testing.T) {
 // TestTwoUnitsFindTheSymmetry: without being told, both units read the
 // magnetisation, with a threshold on either side.
 func TestTwoUnitsFindTheSymmetry(t *testing.T) {
+	statistical(t)
 	train, test := trainAndTest(t, 10, 60)
 	e := explain(t, train, test, 2, 1e-3)
 	if e.Symmetry < 0.6 || e.WeightCV > 0.8 || math.Abs(e.Tc-Tc) > 0.1 {

@@ -73,6 +73,7 @@ func hiddenSpins(n *nn.Network[float32], b nn.Batch[float32]) [][]int8 {
 // TestActivationTemperature fits a network's hidden activations as an Ising
 // model: training cools them.
 func TestActivationTemperature(t *testing.T) {
+	statistical(t)
 	var readings []float64
 	for _, steps := range []int{0, 200} {
 		n, batch, err := digitsNetwork(16, steps)
@@ -98,8 +99,9 @@ func TestActivationTemperature(t *testing.T) {
 // initialisation they are independent, which the fit must say; trained, they
 // have couplings between pixels and a temperature.
 func TestWeightTemperature(t *testing.T) {
+	statistical(t)
 	for _, steps := range []int{0, 80} {
-		n, _, err := digitsNetwork(200, steps)
+		n, _, err := digitsNetwork(150, steps)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,7 +23,10 @@ func testScaling(t *testing.T, sizes []int, sweeps, replicas int, tc, exponent f
 	within(t, "1/nu", s.Nu, 1, 4*exponent)
 }
 
-func TestScalingQuick(t *testing.T) { testScaling(t, []int{8, 12, 16, 24}, 3000, 2, 1e-2, 0.06) }
+func TestScalingQuick(t *testing.T) {
+	statistical(t)
+	testScaling(t, []int{8, 12, 16, 24}, 3000, 2, 1e-2, 0.06)
+}
 
 func TestScalingLong(t *testing.T) {
 	if !*long {

@@ -18,6 +18,15 @@ import (
 
 var long = flag.Bool("long", false, "run the long tests")
 
+// statistical skips a test of numbers, not of concurrency, under -short, as the
+// race detector is run.
+func statistical(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short leaves out the statistics")
+	}
+}
+
 // within fails unless the reading is within four standard errors of the exact
 // value and its error is at most so large.
 func within(t *testing.T, what string, r thermo.Reading, exact, largest float64) {
@@ -49,9 +58,10 @@ var square = Model{Lattice: Square, Size: 16, Coupling: 1}
 // TestTorusQuick compares every algorithm with Kaufman's finite lattices; the
 // long test does so to 10⁻⁴.
 func TestTorusQuick(t *testing.T) {
+	statistical(t)
 	for _, a := range algorithms {
 		for _, size := range []int{4, 16, 64} {
-			c := Config{Model: square, Algorithm: a, Temperatures: []float64{1.8, Tc, 3}, Sweeps: 1200, Warmup: 300, Interval: 4, Replicas: 512, Seed: 3}
+			c := Config{Model: square, Algorithm: a, Temperatures: []float64{1.8, Tc, 3}, Sweeps: 800, Warmup: 200, Interval: 4, Replicas: 512, Seed: 3}
 			c.Model.Size = size
 			temperatures := c.Temperatures
 			if size == 64 {
@@ -59,13 +69,13 @@ func TestTorusQuick(t *testing.T) {
 			}
 			c.Temperatures = temperatures
 			if !c.onBits() {
-				c.Replicas, c.Sweeps, c.Interval = 2, 100_000/size, 1
+				c.Replicas, c.Sweeps, c.Interval = 2, 60_000/size, 1
 			}
 			for _, p := range simulate(t, c) {
 				e, h := Torus(size, p.Temperature)
 				name := string(a)
 				within(t, name+" energy", p.Energy, e, 1e-2)
-				within(t, name+" specific heat", p.SpecificHeat, h, 5e-2)
+				within(t, name+" specific heat", p.SpecificHeat, h, 0.1)
 				if c.onBits() {
 					within(t, name+" temperature", p.MeasuredTemperature, p.Temperature, 0.1)
 				}

@@ -14,6 +14,7 @@ import (
 // through the critical point, and checks that the error bars cover the truth
 // as often as they say.
 func TestTemperatureOfOneConfiguration(t *testing.T) {
+	statistical(t)
 	temperatures := []float64{1.5, 2, Tc, 2.5, 3, 4, 5}
 	s, err := New(Config{Model: Model{Square, 128, 1, 0}, Temperatures: temperatures, Algorithm: SwendsenWang,
 		Sweeps: 300, Warmup: 100, Interval: 10, Replicas: 1, Seed: 5})
@@ -56,6 +57,7 @@ func TestTemperatureOfOneConfiguration(t *testing.T) {
 // TestTemperatureCoverage counts how often ± 1.96 standard errors hold the
 // truth, over many small lattices.
 func TestTemperatureCoverage(t *testing.T) {
+	statistical(t)
 	for _, m := range []Model{{Square, 32, 1, 0}, {Square, 32, -1, 0.5}} {
 		s, err := New(Config{Model: m, Temperatures: []float64{2.6}, Algorithm: HeatBath, Sweeps: 400, Interval: 400, Replicas: 512, Seed: 2})
 		if err != nil {
@@ -178,6 +180,7 @@ func (m *machine) Visit(sample int, choose func([]float64, int)) {
 
 // TestChoiceTemperature reads the temperature of a Boltzmann machine's samples.
 func TestChoiceTemperature(t *testing.T) {
+	statistical(t)
 	for _, temperature := range []float64{0.5, 1, 2} {
 		var square float64
 		for seed := range uint64(20) {
@@ -210,6 +213,7 @@ func TestChoiceTemperature(t *testing.T) {
 // TestFitCouplings recovers the couplings of a Boltzmann machine and its
 // temperature in their own units.
 func TestFitCouplings(t *testing.T) {
+	statistical(t)
 	const variables, temperature = 12, 1.5
 	m := newMachine(variables, 6000, temperature, 7)
 	c, err := FitCouplings(context.Background(), m.samples)
