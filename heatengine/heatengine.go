@@ -25,7 +25,7 @@ type Layer struct {
 	Regime     theory.Regime // of the measured η: reversible when 0 is within 3 standard errors
 	Units      int
 	Dead       int // units whose output is zero on every example: η_unit = 1
-	Saturated  int // units that are live but flat on nearly every example
+	Saturated  int // live units of a bounded activation that are flat on nearly every example
 }
 
 // A unit is saturated when |φ'(z)| is below saturatedSlope of the steepest
@@ -45,7 +45,7 @@ type accumulator struct {
 	name, group string
 	activation  string
 	phi         theory.Activation
-	steepest    float64
+	flatSlope   float64   // |φ.| below which a bounded activation is flat; 0 for the others
 	cross       moments   // of (energy in, energy out) per example
 	unitOut     []float64 // Σ φ(z)² per unit
 	unitFlat    []int     // examples on which the unit is flat
@@ -93,8 +93,14 @@ func newAccumulator(name, group, activation string, units int) (*accumulator, er
 	}
 	a := &accumulator{name: name, group: group, activation: activation, phi: phi,
 		unitOut: make([]float64, units), unitFlat: make([]int, units)}
+	steepest := 0.0
 	for z := -8.0; z <= 8; z += 1.0 / 64 {
-		a.steepest = math.Max(a.steepest, math.Abs(phi.Derivative(z)))
+		steepest = math.Max(steepest, math.Abs(phi.Derivative(z)))
+	}
+	flat := saturatedSlope * steepest
+	const far = 50
+	if math.Abs(phi.Derivative(far)) < flat && math.Abs(phi.Derivative(-far)) < flat {
+		a.flatSlope = flat
 	}
 	return a, nil
 }
@@ -108,7 +114,7 @@ func observe[T nn.Float](a *accumulator, z, phi []T, rows, units int) {
 			in += x * x
 			out += y * y
 			a.unitOut[u] += y * y
-			if math.Abs(a.phi.Derivative(x)) < saturatedSlope*a.steepest {
+			if a.flatSlope > 0 && math.Abs(a.phi.Derivative(x)) < a.flatSlope {
 				a.unitFlat[u]++
 			}
 		}

@@ -118,7 +118,7 @@ func optimizerFindings(r *Result, t *training.Trainer) []thermo.Finding {
 	spec := t.Config.Optimizer
 	switch {
 	case rho == nil || !rho.Valid():
-	case math.Abs(rho.Value-1) > sigmas*rho.StdErr && math.Abs(rho.Value-1) > 0.1:
+	case moving(*rho):
 		list = append(list, thermo.Finding{ID: "not-stationary", Severity: thermo.Info,
 			What:     "the run is still moving: its temperature is that of a passing state",
 			Evidence: fmt.Sprintf("stationarity ρ = %v, 1 when stationary", *rho),
@@ -146,12 +146,13 @@ func calibrationFindings(t thermo.Reading) []thermo.Finding {
 	if !t.Valid() || math.Abs(departure) < confidence || math.Abs(departure) < sigmas*t.StdErr {
 		return nil
 	}
-	word := "over"
-	if departure < 0 {
-		word = "under"
-	}
-	return []thermo.Finding{{ID: "calibration", Severity: thermo.Warning,
-		What:     fmt.Sprintf("the network is %sconfident on these data", word),
+	f := thermo.Finding{ID: "calibration", Severity: thermo.Warning,
+		What:     "the network is overconfident on these data",
 		Evidence: fmt.Sprintf("the labels read a likelihood temperature of %v, 1 when calibrated", t),
-		Change:   fmt.Sprintf("divide the logits by %.3g", t.Value)}}
+		Change:   fmt.Sprintf("divide the logits by %.3g", t.Value)}
+	if departure < 0 {
+		f.Severity, f.What = thermo.Info, "the network is underconfident on these data"
+		f.Change = fmt.Sprintf("if these are held-out data, divide the logits by %.3g; on training data it is what memorising looks like", t.Value)
+	}
+	return []thermo.Finding{f}
 }

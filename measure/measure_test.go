@@ -77,19 +77,25 @@ func TestPosteriorOfLinearModel(t *testing.T) {
 	if !slices.Equal(before, network.Params) {
 		t.Error("the weights were not left as they were")
 	}
-	// The width is where dU/dS = 1/n, found with a few draws: the reading is near
-	// 1/n and the entropy near that of s² = k/(n tr H).
-	if want := 1 / float64(set.N); math.Abs(r.Temperature.Value/want-1) > 0.5 {
-		t.Errorf("temperature %v, want about %.4g", r.Temperature, want)
+	// E is quadratic: U rises by s² tr H/2, and that by the standard error of E.
+	var sum, sum2 float64
+	for _, y := range set.Y {
+		loss := float64(y) * float64(y) // of the zero weights
+		sum, sum2 = sum+loss, sum2+loss*loss
 	}
-	s2 := 12 / (float64(set.N) * curvature(set))
-	if want := 6 * math.Log(2*math.Pi*math.E*s2); math.Abs(r.Entropy.Value-want) > 12*0.5*math.Log(2) {
+	n := float64(set.N)
+	rise := math.Sqrt((sum2/n - sum*sum/n/n) / (n - 1))
+	if got := r.Energy.Value - r.AtWeights.Energy; math.Abs(got/rise-1) > 0.5 { // few pairs set the width
+		t.Errorf("energy rises by %v, want about its standard error %v", got, rise)
+	}
+	s2 := 2 * rise / curvature(set)
+	if want := 6 * math.Log(2*math.Pi*math.E*s2); math.Abs(r.Entropy.Value-want) > 12*0.5*math.Log(1.5) {
 		t.Errorf("entropy %v, want about %v", r.Entropy.Value, want)
 	}
 	// U rises by kT/2 on a quadratic, whatever the width turned out to be.
-	rise := r.Energy.Value - r.AtWeights.Energy
-	if want := r.Heat.Value / 2; math.Abs(rise-want) > 4*(r.Energy.StdErr+r.Heat.StdErr/2) {
-		t.Errorf("energy rises by %v, want kT/2 = %v", rise, want)
+	measured := r.Energy.Value - r.AtWeights.Energy
+	if want := r.Heat.Value / 2; math.Abs(measured-want) > 4*(r.Energy.StdErr+r.Heat.StdErr/2) {
+		t.Errorf("energy rises by %v, want kT/2 = %v", measured, want)
 	}
 }
 

@@ -17,7 +17,7 @@ const (
 )
 
 // exactEntropy is the resolution of the initial state.
-const exactEntropy = "differential entropy of the scheme's distribution, exact"
+const exactEntropy = "the scheme's own distribution, exact"
 
 // readInitial reads the state of the initialisation scheme.
 func (l *lens) readInitial(ctx context.Context, o Options) (*Result, error) {
@@ -107,7 +107,7 @@ func (l *lens) readTrained(ctx context.Context, o Options) (*Result, error) {
 		if o.Draws == 0 {
 			o.Draws = defaultDraws
 		}
-		rec, err = l.posterior(ctx, o, groups)
+		rec, err = l.posterior(ctx, o, groups, weights)
 	}
 	if err != nil {
 		return nil, err
@@ -138,7 +138,7 @@ func methodOf(o Options) (method, why string) {
 			o.Trainer.Config.Optimizer.Kind, o.Draws)
 	}
 	return "posterior about the weights", "weights alone do not say how they fluctuate: the state is N(θ*, s²I) about them, " +
-		"with s where the free energy U − T₀S is least at T₀ = 1/n, the temperature at which exp(−E/T) is the posterior of n examples"
+		"with the s at which the mean energy has risen by its own standard error, so that the data cannot tell these weights from θ*"
 }
 
 // compare adds the transition from the initial state and what the thermometers
@@ -181,16 +181,37 @@ func (l *lens) result(o Options, rec *record, groups []thermo.Group) *Result {
 	}
 	local := rec.virial.Readings()
 	for i, g := range l.network.Groups {
-		k := float64(groups[i].Size)
 		r.Random += groups[i].Size
-		r.Layers = append(r.Layers, Layer{Name: g.Name, Parameters: g.Size, Temperature: local[i], Heat: times(local[i], k)})
+		r.Layers = append(r.Layers, Layer{Name: g.Name, Parameters: g.Size, Temperature: local[i]})
 	}
-	r.Heat = times(r.Temperature, float64(r.Random))
 	if rec.stationary != nil {
 		rho := rec.stationary.Global()
 		r.Stationarity = &rho
+		invalidate(&r.Temperature, rho)
+		for i, rho := range rec.stationary.Readings() {
+			invalidate(&r.Layers[i].Temperature, rho)
+		}
+	}
+	r.Heat = times(r.Temperature, float64(r.Random))
+	for i := range r.Layers {
+		r.Layers[i].Heat = times(r.Layers[i].Temperature, float64(groups[i].Size))
 	}
 	return r
+}
+
+// invalidate marks the temperature of fluctuations whose stationarity is ρ: while
+// the optimiser moves, θ − m is mostly the way it went, and says nothing of a
+// temperature.
+func invalidate(temperature *thermo.Reading, rho thermo.Reading) {
+	if temperature.Valid() && moving(rho) {
+		temperature.Invalid = fmt.Sprintf("still moving: stationarity %s, 1 when stationary", thermo.FormatError(rho.Value, rho.StdErr))
+	}
+}
+
+// moving reports whether ρ says that an optimiser is not stationary.
+func moving(rho thermo.Reading) bool {
+	off := math.Abs(rho.Value - 1)
+	return rho.Valid() && off > sigmas*rho.StdErr && off > 0.1
 }
 
 // times turns the temperature of k parameters into their heat k·T.

@@ -152,11 +152,16 @@ func dot(a []float32, b []float64) float64 {
 }
 
 // posterior draws θ = θ* + sξ, ξ ~ N(0, I), in antithetic pairs: the gradient at
-// θ* itself then drops out of each pair, whose mean is one independent draw.
-func (l *lens) posterior(ctx context.Context, o Options, groups []thermo.Group) (*record, error) {
+// θ* itself then drops out of each pair, whose mean is one independent draw. The
+// width s is where the mean energy has risen by its own standard error on the
+// data: these are the weights that the data cannot tell from θ*.
+func (l *lens) posterior(ctx context.Context, o Options, groups []thermo.Group, weights *weightsReading) (*record, error) {
+	if !(weights.energyError > 0) {
+		return nil, fmt.Errorf("posterior: every example has the same loss, %.3g: the energy has no standard error to set a width by", weights.Energy)
+	}
 	centre := append([]float32(nil), l.network.Params...)
 	defer copy(l.network.Params, centre)
-	width, err := l.posteriorWidth(ctx, centre)
+	width, err := l.width(ctx, centre, weights.Energy, weights.energyError)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +181,7 @@ func (l *lens) posterior(ctx context.Context, o Options, groups []thermo.Group) 
 	}
 	k := float64(len(centre))
 	r.entropy = thermo.Reading{Name: "entropy", Value: k / 2 * math.Log(2*math.Pi*math.E*width*width), Unit: "nat"}
-	r.resolution = fmt.Sprintf("differential entropy of N(θ*, s²I) with s = %.4g", width)
+	r.resolution = fmt.Sprintf("N(θ*, s²I) with s = %.4g", width)
 	return r, nil
 }
 
@@ -204,31 +209,26 @@ func (l *lens) pair(centre []float32, width float64) (energy float64, virial []f
 	return energy, virial, nil
 }
 
-// posteriorWidth returns the width s at which the scale family N(θ*, s²I)
-// minimises the free energy U − T₀S: dU = T₀dS there, so the global virial
-// temperature equals T₀ = 1/n. It brackets s by doubling, then bisects ln s with
+// width returns the s at which N(θ*, s²I) has a mean energy of the given rise
+// above that of the weights. It brackets s by doubling, then bisects ln s, with
 // the same random directions throughout.
-func (l *lens) posteriorWidth(ctx context.Context, centre []float32) (float64, error) {
-	const pairs, bisections = 4, 12
-	target := 1 / float64(l.set.N)
-	random := l.random
+func (l *lens) width(ctx context.Context, centre []float32, energy, rise float64) (float64, error) {
+	const pairs, bisections = 8, 16
+	random, seed := l.random, l.random.Uint64()
 	defer func() { l.random = random }()
-	seed := random.Uint64()
 	excess := func(width float64) (float64, error) {
 		l.random = rand.New(rand.NewPCG(seed, 0))
 		sum := 0.0
 		for range pairs {
-			_, virial, err := l.pair(centre, width)
+			e, _, err := l.pair(centre, width)
 			if err != nil {
 				return 0, err
 			}
-			for _, v := range virial {
-				sum += v / pairs
-			}
+			sum += e / pairs
 		}
-		return sum/float64(len(centre)) - target, ctx.Err()
+		return sum - energy - rise, ctx.Err()
 	}
-	low, high := 0.0, 1e-3
+	low, high := 0.0, narrowest
 	for {
 		e, err := excess(high)
 		if err != nil {
@@ -237,13 +237,12 @@ func (l *lens) posteriorWidth(ctx context.Context, centre []float32) (float64, e
 		if e > 0 {
 			break
 		}
-		low, high = high, 2*high
-		if high > 1e3 {
-			return 0, fmt.Errorf("posterior: the energy does not rise about the weights: at a width of %g the temperature is below 1/n = %g", low, target)
+		if low, high = high, 2*high; high > widest {
+			return 0, fmt.Errorf("posterior: the energy does not rise by %.3g even at a width of %g: it does not depend on the weights", rise, low)
 		}
 	}
 	if low == 0 {
-		low = high / 1024
+		return 0, fmt.Errorf("posterior: at a width of %g the energy already rises by more than its standard error %.3g: the weights are too sharp for float32", high, rise)
 	}
 	for range bisections {
 		middle := math.Sqrt(low * high)
@@ -259,6 +258,9 @@ func (l *lens) posteriorWidth(ctx context.Context, centre []float32) (float64, e
 	}
 	return math.Sqrt(low * high), nil
 }
+
+// The widths of a posterior that width looks between.
+const narrowest, widest = 1e-6, 1e3
 
 // fluctuations lets the trainer go on: a first stretch of o.Draws steps finds the
 // centre θ̄, a second one is measured about it. Every step is one, correlated,
@@ -281,6 +283,11 @@ func (l *lens) fluctuations(ctx context.Context, o Options, groups []thermo.Grou
 	centre, err := l.settle(ctx, o)
 	if err != nil {
 		return nil, err
+	}
+	for range o.Draws / 4 { // forget the centre: its last steps are near to it
+		if _, err := t.Advance(nil); err != nil {
+			return nil, err
+		}
 	}
 	window := newSpread(len(centre.mean))
 	var distance thermo.Series
@@ -395,5 +402,5 @@ func (s *spread) entropy(network *nn.Network[float32], ess float64) (thermo.Read
 	if math.IsInf(total, 0) || math.IsNaN(total) {
 		reading.Invalid = "a layer's weights are all zero: no resolution to refer to"
 	}
-	return reading, fmt.Sprintf("Gaussian with the variance of every weight over the window (an upper bound); %d of %d weights move less than float32 resolves", floored, len(s.mean))
+	return reading, fmt.Sprintf("Gaussian of every weight's own variance, an upper bound; %d of %d weights move less than float32 resolves", floored, len(s.mean))
 }

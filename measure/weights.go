@@ -22,6 +22,7 @@ type weightsReading struct {
 	AtWeights
 	gradNorm, virial []float64 // per group, of the energy
 	noise            *thermo.GradientNoise
+	energyError      float64 // standard error of the energy, from the scatter of the examples
 }
 
 // atWeights reads the trained weights on all examples, in random order.
@@ -37,9 +38,14 @@ func (l *lens) atWeights(o Options, groups []thermo.Group) (*weightsReading, err
 	}
 	size := min(max(l.set.N/noiseBatches, 16), chunk)
 	correct := 0
+	var sum, sumSquares float64
 	energy, err := l.evaluate(l.random.Perm(l.set.N), size, func(obs *nn.Observation) error {
 		if err := l.addNoise(w.noise, obs); err != nil {
 			return err
+		}
+		for _, loss := range obs.Loss {
+			sum += loss
+			sumSquares += loss * loss
 		}
 		hits, err := l.addChoices(labels)
 		correct += hits
@@ -49,6 +55,8 @@ func (l *lens) atWeights(o Options, groups []thermo.Group) (*weightsReading, err
 		return nil, fmt.Errorf("at the trained weights: %w", err)
 	}
 	w.Energy = energy
+	n := float64(l.set.N)
+	w.energyError = math.Sqrt(math.Max(0, sumSquares-sum*sum/n) / (n * math.Max(1, n-1)))
 	for i, g := range l.network.Groups {
 		grad := l.grad[g.Offset : g.Offset+g.Size]
 		norm2 := 0.0

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/kelvin-ml/kelvin/checkpoint"
+	"github.com/kelvin-ml/kelvin/dataset"
+	"github.com/kelvin-ml/kelvin/measure"
+	"github.com/kelvin-ml/kelvin/nn"
+	"github.com/kelvin-ml/kelvin/training"
+	"github.com/spf13/cobra"
+)
+
+// measureFlags are the flags of kelvin measure.
+type measureFlags struct {
+	options measure.Options
+	arch    string
+	loss    string
+	data    string
+	html    string
+	asJSON  bool
+}
+
+func newMeasureCommand() *cobra.Command {
+	var f measureFlags
+	cmd := &cobra.Command{
+		Use:   "measure RUN|MODEL.safetensors --data FILE",
+		Short: "Temperature of every layer of a network, with error bars",
+		Long: `Reads the energy, entropy and temperature of a network on data, of the whole and
+of every layer, with standard errors; work efficiency, dead and saturated units;
+gradient noise; and what is wrong, in plain words.
+
+RUN is a folder that kelvin train wrote. Its trained state is what its optimiser
+does at the end: the optimiser goes on for a while, in memory, and its
+fluctuations are read. A MODEL is weights alone (any checkpoint kelvin reads,
+named as PyTorch's state_dict names torch.nn.Sequential); give its architecture
+with --arch. Its trained state is a Gaussian posterior about the weights.
+
+--state init reads the initialisation instead: every draw is a new one.`,
+		Example: `  kelvin measure runs/digits --data digits.npz
+  kelvin measure model.safetensors --arch 64-128-10:relu --data digits.npz --html report.html`,
+		Args: exactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return runMeasure(cmd, args[0], f) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.data, "data", "", "data `file` (npz, npy, csv, idx)")
+	flags.StringVar(&f.arch, "arch", "", "architecture of a MODEL: widths and activation, as in 64-128-10:relu")
+	flags.StringVar(&f.loss, "loss", "", "loss of a MODEL: ce, mse or mae (default ce with class labels, mse with targets)")
+	flags.StringVar(&f.options.State, "state", measure.Trained, "what to measure: trained or init")
+	flags.StringVar(&f.options.Init, "init", "", "initialisation scheme of a MODEL (default pytorch)")
+	flags.IntVar(&f.options.Draws, "draws", 0, "draws of the state (default 64; 4000 steps for a RUN)")
+	flags.Uint64Var(&f.options.Seed, "seed", 0, "seed of everything drawn")
+	flags.StringVar(&f.html, "html", "", "write a report to this `file`")
+	flags.BoolVar(&f.asJSON, "json", false, "print one JSON document")
+	return cmd
+}
+
+func runMeasure(cmd *cobra.Command, path string, f measureFlags) error {
+	if f.data == "" {
+		return usagef("expected --data FILE with the examples to measure on")
+	}
+	if f.options.State != measure.Trained && f.options.State != measure.Initial {
+		return usagef("--state %q: expected %s or %s", f.options.State, measure.Trained, measure.Initial)
+	}
+	if f.options.Draws < 0 {
+		return usagef("--draws %d: expected a positive number", f.options.Draws)
+	}
+	set, err := dataset.Open(f.data)
+	if err != nil {
+		return err
+	}
+	network, err := openNetwork(path, set, &f)
+	if err != nil {
+		return err
+	}
+	f.options.Progress = progress(cmd.ErrOrStderr(), "measuring")
+	result, err := measure.Network(cmd.Context(), network, set, f.options)
+	if err != nil && (result == nil || !errors.Is(err, context.Canceled)) {
+		return err
+	}
+	document := newMeasureDocument(path, f.data, result)
+	if f.html != "" {
+		if err := document.writeHTML(f.html); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s\n", f.html)
+	}
+	if f.asJSON {
+		return errors.Join(printJSON(cmd.OutOrStdout(), document), err)
+	}
+	return errors.Join(document.print(cmd.OutOrStdout()), err)
+}
+
+// openNetwork reads the network that path names: a run folder, from which the
+// trainer goes into the options, or weights whose architecture the flags give.
+func openNetwork(path string, set *dataset.Set, f *measureFlags) (*nn.Network[float32], error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening the network: %w", err)
+	}
+	if info.IsDir() && !isCheckpointFolder(path) {
+		if f.arch != "" || f.loss != "" || f.options.Init != "" {
+			return nil, usagef("--arch, --loss and --init are for weights alone: %s is a run and knows its own", path)
+		}
+		trainer, err := training.Resume(path, set)
+		if err != nil {
+			return nil, err
+		}
+		f.options.Init = trainer.Config.Init
+		if f.options.State == measure.Trained {
+			f.options.Trainer = trainer
+		}
+		return trainer.Network, nil
+	}
+	file, err := checkpoint.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if f.arch == "" {
+		return nil, usagef("%s holds weights alone: give their architecture%s", path, guessArch(file))
+	}
+	if f.loss == "" {
+		if f.loss = "mse"; set.Labels != nil {
+			f.loss = "ce"
+		}
+	}
+	spec, err := nn.ParseArch(f.arch, f.loss)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	network, err := nn.New[float32](spec)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if f.options.Init == "" {
+		f.options.Init = "pytorch"
+	}
+	return network, training.Load(network, file)
+}
+
+// isCheckpointFolder tells a sharded checkpoint from a run.
+func isCheckpointFolder(path string) bool {
+	matches, err := filepath.Glob(filepath.Join(path, "*.index.json"))
+	return err == nil && len(matches) > 0
+}
+
+// guessArch suggests --arch from the shapes of a chain of linear layers.
+func guessArch(file *checkpoint.File) string {
+	var widths []string
+	for _, t := range file.Tensors {
+		if !strings.HasSuffix(t.Name, ".weight") || len(t.Shape) != 2 {
+			continue
+		}
+		if in := fmt.Sprint(t.Shape[1]); len(widths) == 0 {
+			widths = []string{in}
+		} else if widths[len(widths)-1] != in {
+			return ", as in --arch 64-128-10:relu"
+		}
+		widths = append(widths, fmt.Sprint(t.Shape[0]))
+	}
+	if len(widths) < 2 {
+		return ", as in --arch 64-128-10:relu"
+	}
+	return fmt.Sprintf(": its tensors look like --arch %s:ACTIVATION", strings.Join(widths, "-"))
+}

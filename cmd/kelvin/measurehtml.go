@@ -1,0 +1,141 @@
+package main
+
+import (
+	"fmt"
+	"html/template"
+	"path/filepath"
+	"strconv"
+
+	"github.com/kelvin-ml/kelvin/report"
+	"github.com/kelvin-ml/kelvin/run"
+	"github.com/kelvin-ml/kelvin/thermo"
+)
+
+// writeHTML writes the reading as a page.
+func (d *measureDocument) writeHTML(path string) error {
+	g := d.Global
+	page := report.Page{
+		Title: "Temperature of " + filepath.Base(d.Model),
+		Lead:  fmt.Sprintf("The %s state, by %s: %s.", d.State, d.Method, d.Why),
+		Facts: []report.Fact{
+			{Label: "model", Value: fmt.Sprintf("%s, %d parameters", d.Model, g.Parameters)},
+			{Label: "data", Value: fmt.Sprintf("%s, %d examples", d.Data, g.Examples)},
+			{Label: "draws", Value: fmt.Sprintf("%d, seed %d", d.Draws, d.Seed)},
+			{Label: "entropy of", Value: g.Resolution},
+		},
+		Figures: []report.Figure{
+			report.FigureOf("temperature", g.Temperature),
+			report.FigureOf("energy", g.Energy),
+			report.FigureOf("entropy", g.Entropy),
+		},
+		Findings: d.Findings,
+		Sections: []report.Section{d.layerSection(), d.engineSection(), d.thermometerSection()},
+	}
+	if d.Partial {
+		page.Lead += " Interrupted: fewer draws than asked."
+	}
+	if t := d.Transition; t != nil {
+		page.Figures = append(page.Figures, report.FigureOf("transition, init → trained", t.Temperature))
+	}
+	if section, ok, err := d.runSection(); err != nil {
+		return err
+	} else if ok {
+		page.Sections = append(page.Sections, section)
+	}
+	return page.WriteFile(path)
+}
+
+func (d *measureDocument) layerSection() report.Section {
+	table := &report.Table{Columns: []string{"layer", "parameters", "temperature (energy/nat)", "heat k·T (energy)", "gradient-noise scale (examples)"}}
+	temperatures := report.BarChart{Caption: "Local temperature T = ⟨(θ − m)·∇E⟩/k of every layer, with two standard errors.", Axis: "temperature (energy/nat)"}
+	heats := report.BarChart{Caption: "Heat k·T: the energy that the fluctuations of every layer hold.", Axis: "heat (energy)"}
+	for _, l := range d.Layers {
+		noise := "–"
+		if l.NoiseScale != nil && l.NoiseScale.Valid() {
+			noise = thermo.FormatError(l.NoiseScale.Value, l.NoiseScale.StdErr)
+		}
+		table.Rows = append(table.Rows, []string{l.Name, strconv.Itoa(l.Parameters),
+			thermo.FormatError(l.Temperature.Value, l.Temperature.StdErr), thermo.FormatError(l.Heat.Value, l.Heat.StdErr), noise})
+		temperatures.Readings = append(temperatures.Readings, named(l.Temperature, "layer "+l.Name))
+		heats.Readings = append(heats.Readings, named(l.Heat, "layer "+l.Name))
+	}
+	return report.Section{ID: "layers", Title: "Layers", Charts: []template.HTML{temperatures.Bars(), heats.Bars()}, Table: table}
+}
+
+func named(r thermo.Reading, group string) thermo.Reading {
+	r.Group = group
+	return r
+}
+
+func (d *measureDocument) engineSection() report.Section {
+	table := &report.Table{
+		Columns: []string{"layer", "activation", "energy in ⟨z²⟩", "energy out ⟨φ²⟩", "work efficiency", "engine", "dead", "saturated"},
+		Words:   map[int]bool{1: true, 5: true},
+	}
+	efficiency := report.BarChart{Caption: "Work efficiency η = 1 − ⟨φ(z)²⟩/⟨z²⟩ of every activation on these data, with two standard errors.", Axis: "work efficiency"}
+	for _, l := range d.Layers {
+		if l.EnergyIn == nil {
+			continue
+		}
+		table.Rows = append(table.Rows, []string{l.Name, l.Activation,
+			thermo.FormatError(l.EnergyIn.Value, l.EnergyIn.StdErr), thermo.FormatError(l.EnergyOut.Value, l.EnergyOut.StdErr),
+			thermo.FormatError(l.Efficiency.Value, l.Efficiency.StdErr), fmt.Sprintf("type %s, %s", l.Engine, l.Regime),
+			ofUnits(l.Dead, l.Units), ofUnits(l.Saturated, l.Units)})
+		efficiency.Readings = append(efficiency.Readings, named(l.Efficiency, "layer "+l.Name))
+	}
+	s := report.Section{ID: "engine", Title: "Heat engine", Table: table,
+		Text: fmt.Sprintf("All activations in a row keep %.3g of the signal energy that enters them.", 1-d.Global.Cascade)}
+	if len(efficiency.Readings) == 0 {
+		s.Table, s.Text = nil, "The network has no activations: no engine."
+		return s
+	}
+	s.Charts = []template.HTML{efficiency.Bars()}
+	return s
+}
+
+func (d *measureDocument) thermometerSection() report.Section {
+	table := &report.Table{Columns: []string{"thermometer", "reading", "unit", "effective draws", "not valid because"}, Words: map[int]bool{2: true, 4: true}}
+	chart := report.BarChart{
+		Caption: "In equilibrium the thermometers of one temperature agree. Two standard errors; pale where not valid.",
+		Axis:    "temperature (energy/nat)", Dots: true,
+		Label: func(r thermo.Reading) string { return r.Name },
+	}
+	for _, t := range d.Thermometers {
+		ess := "–"
+		if t.ESS > 0 {
+			ess = strconv.FormatFloat(t.ESS, 'f', 0, 64)
+		}
+		table.Rows = append(table.Rows, []string{t.Name, thermo.FormatError(t.Value, t.StdErr), t.Unit, ess, t.Invalid})
+		if t.Name == "virial" || t.Name == "kinetic" || t.Name == "sgd noise" {
+			chart.Readings = append(chart.Readings, t)
+		}
+	}
+	s := report.Section{ID: "thermometers", Title: "Thermometers", Table: table,
+		Text: fmt.Sprintf("Zeroth law: %s. %s.", d.ZerothLaw.Verdict, d.ZerothLaw.Reason)}
+	if len(chart.Readings) > 1 {
+		s.Charts = []template.HTML{chart.Bars()}
+	}
+	return s
+}
+
+// runSection shows how the run went; ok is false for weights alone.
+func (d *measureDocument) runSection() (section report.Section, ok bool, err error) {
+	if d.Stationarity == nil {
+		return section, false, nil
+	}
+	index, _, err := run.OpenIndex(d.Model)
+	if err != nil {
+		return section, false, err
+	}
+	defer index.Close()
+	points, err := index.Series("", "loss")
+	if err != nil || len(points) == 0 {
+		return section, false, err
+	}
+	line := report.Line{Name: "minibatch energy"}
+	for _, p := range points {
+		line.X, line.Y = append(line.X, float64(p.Step)), append(line.Y, p.Value)
+	}
+	chart := report.LineChart{Caption: "Energy of every tenth minibatch along the run.", X: "step", Y: "energy", LogY: true, Lines: []report.Line{line}}
+	return report.Section{ID: "run", Title: "The run", Charts: []template.HTML{chart.Plot()}}, true, nil
+}

@@ -1,0 +1,92 @@
+// Package report renders results as one self-contained HTML page: no scripts,
+// nothing from elsewhere, readable in light and dark, on paper and on a phone.
+package report
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"os"
+	"path/filepath"
+
+	"github.com/kelvin-ml/kelvin/thermo"
+)
+
+// A Page is one report.
+type Page struct {
+	Title    string
+	Lead     string           // one paragraph under the title
+	Facts    []Fact           // where the numbers come from: model, data, seed
+	Figures  []Figure         // the few numbers to remember
+	Findings []thermo.Finding // shown even when empty, unless nil
+	Sections []Section
+}
+
+// A Fact is a line of provenance.
+type Fact struct{ Label, Value string }
+
+// A Figure is a number to remember.
+type Figure struct {
+	Label string
+	Value string // as thermo.FormatError gives it
+	Unit  string
+	Note  string
+}
+
+// FigureOf returns the figure of a reading; a reading that is not valid says why.
+func FigureOf(label string, r thermo.Reading) Figure {
+	return Figure{Label: label, Value: thermo.FormatError(r.Value, r.StdErr), Unit: r.Unit, Note: r.Invalid}
+}
+
+// A Section is a chapter of the page: text, then charts, then a table.
+type Section struct {
+	ID     string // anchor
+	Title  string
+	Text   string
+	Charts []template.HTML // as Bars and Lines draw them
+	Table  *Table
+}
+
+// A Table has a header and rows of as many cells. The first column names the
+// row; the others are numbers, aligned to the right, unless they are in Words.
+type Table struct {
+	Columns []string
+	Words   map[int]bool // columns that hold text
+	Rows    [][]string
+}
+
+//go:embed page.html
+var pageText string
+
+var page = template.Must(template.New("page").Funcs(template.FuncMap{
+	"scaleStops": scaleStops,
+	"checked":    func(f []thermo.Finding) bool { return f != nil },
+}).Parse(pageText))
+
+// WriteFile writes the page to path, whole or not at all.
+func (p Page) WriteFile(path string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".report-*")
+	if err != nil {
+		return fmt.Errorf("writing report: %w", err)
+	}
+	defer os.Remove(f.Name()) // fails after the rename
+	err = page.Execute(f, p)
+	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("writing report %s: %w", path, err)
+	}
+	return nil
+}
+
+// scaleStops are the stops of the stripe that every page carries.
+func scaleStops() []template.CSS {
+	const stops = 9
+	list := make([]template.CSS, stops)
+	for i := range list {
+		list[i] = template.CSS(Scale(float64(i) / (stops - 1)))
+	}
+	return list
+}

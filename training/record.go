@@ -1,0 +1,175 @@
+package training
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+
+	"github.com/kelvin-ml/kelvin/dataset"
+	"github.com/kelvin-ml/kelvin/nn"
+	"github.com/kelvin-ml/kelvin/run"
+)
+
+// Every how many steps a run records, and every how many it keeps its weights.
+const (
+	recordEvery     = 10
+	checkpointEvery = 1000
+)
+
+// Resume returns the trainer of the run in dir at its last checkpoint.
+func Resume(dir string, set *dataset.Set) (*Trainer, error) {
+	var config Config
+	if err := run.Model(dir, &config); err != nil {
+		return nil, err
+	}
+	t, err := New(config, set)
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", dir, err)
+	}
+	checkpoints, err := run.Checkpoints(dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(checkpoints) == 0 {
+		return nil, fmt.Errorf("run %s has no checkpoint yet", dir)
+	}
+	last := checkpoints[len(checkpoints)-1]
+	if err := t.Restore(last.Path); err != nil {
+		return nil, err
+	}
+	if int64(t.Step) != last.Step {
+		return nil, fmt.Errorf("reading %s: the file says step %d", last.Path, t.Step)
+	}
+	return t, nil
+}
+
+// Train trains by config on set and keeps the run in dir. If dir holds a run of
+// the same Config (but for more Steps), it goes on from its last checkpoint, to
+// the weights that an uninterrupted run would have reached. What is worth
+// knowing on the way goes to warn, progress after every step to progress.
+//
+// When ctx ends, the weights of that moment are kept, and the error says how to
+// go on.
+func Train(ctx context.Context, config Config, set *dataset.Set, dir string, warn func(string), progress func(step int, energy float64)) (t *Trainer, err error) {
+	t, r, err := begin(config, set, dir, warn)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	save := func() error { return r.Checkpoint(int64(t.Step), t.Save) }
+	if t.Step == 0 {
+		if err := save(); err != nil {
+			return nil, err
+		}
+	}
+	observation := &nn.Observation{}
+	for t.Step < config.Steps {
+		if ctx.Err() != nil {
+			return t, errors.Join(fmt.Errorf("interrupted at step %d of %d: the same command goes on from there", t.Step, config.Steps), save())
+		}
+		record := t.Step%recordEvery == 0 || t.Step == config.Steps-1
+		var obs *nn.Observation
+		if t.Optimizer.KeepUpdate = record; record {
+			obs = observation
+		}
+		energy, err := t.Advance(obs)
+		if err != nil {
+			return t, errors.Join(err, save())
+		}
+		if record {
+			if err := r.Append(t.records(energy, obs)...); err != nil {
+				return t, err
+			}
+		}
+		if t.Step%checkpointEvery == 0 && t.Step < config.Steps {
+			if err := save(); err != nil {
+				return t, err
+			}
+		}
+		progress(t.Step, energy)
+	}
+	return t, errors.Join(save(), r.Append(run.Record{Step: int64(t.Step), Kind: run.KindEnd}))
+}
+
+// begin makes the run, or opens the one that is there and goes back to its last
+// checkpoint.
+func begin(config Config, set *dataset.Set, dir string, warn func(string)) (*Trainer, *run.Run, error) {
+	if _, err := os.Stat(filepath.Join(dir, "model.json")); err != nil {
+		t, err := New(config, set)
+		if err != nil {
+			return nil, nil, err
+		}
+		r, err := run.Create(dir, config)
+		return t, r, err
+	}
+	var before Config
+	if err := run.Model(dir, &before); err != nil {
+		return nil, nil, err
+	}
+	wanted := config
+	wanted.Steps = before.Steps
+	if !reflect.DeepEqual(before, wanted) {
+		return nil, nil, fmt.Errorf("%s holds another training, %+v: to train by %+v choose another folder", dir, before, wanted)
+	}
+	r, warning, err := run.Open(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if warning != "" {
+		warn(warning)
+	}
+	checkpoints, err := run.Checkpoints(dir)
+	if err == nil && len(checkpoints) == 0 { // killed before the first was written
+		var t *Trainer
+		if t, err = New(config, set); err == nil {
+			return t, r, nil
+		}
+	}
+	var t *Trainer
+	if err == nil {
+		t, err = Resume(dir, set)
+	}
+	if err == nil {
+		t.Config = config
+		warn(fmt.Sprintf("%s: going on from step %d", dir, t.Step))
+		err = r.Append(run.Record{Step: int64(t.Step), Kind: run.KindResume})
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, r.Close())
+	}
+	return t, r, nil
+}
+
+// records returns what the last step showed (docs/run-format.md).
+func (t *Trainer) records(energy float64, obs *nn.Observation) []run.Record {
+	step := int64(t.Step)
+	var gradient2, update2 float64
+	records := make([]run.Record, 1, 1+len(t.Network.Groups))
+	update := t.Optimizer.Update()
+	for i, g := range t.Network.Groups {
+		var virial, g2, u2, w2 float64
+		for j := g.Offset; j < g.Offset+g.Size; j++ {
+			u, dE := float64(update[j]), float64(t.Network.Grad[j])
+			theta := float64(t.Network.Params[j]) - u
+			virial += theta * dE
+			g2 += dE * dE
+			u2 += u * u
+			w2 += theta * theta
+		}
+		perExample := 0.0
+		for _, x := range obs.GradNorm2[i] {
+			perExample += x / float64(len(obs.GradNorm2[i]))
+		}
+		records = append(records, run.Record{Step: step, Kind: run.KindLayer, Layer: g.Name, Values: map[string]float64{
+			"virial": virial, "gradient_norm2": g2, "example_gradient_norm2": perExample,
+			"update_norm2": u2, "weight_norm": math.Sqrt(w2)}})
+		gradient2, update2 = gradient2+g2, update2+u2
+	}
+	records[0] = run.Record{Step: step, Kind: run.KindStep, Values: map[string]float64{
+		"loss": energy, "learning_rate": t.Optimizer.Spec.LearningRate, "gradient_norm2": gradient2, "update_norm2": update2}}
+	return records
+}
