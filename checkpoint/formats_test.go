@@ -260,6 +260,16 @@ func TestNPZRefuses(t *testing.T) {
 	}
 }
 
+// TestZipBomb unpacks 512 MB of zeros from half a megabyte.
+func TestZipBomb(t *testing.T) {
+	for size, want := range map[uint64]string{512 << 20: "zip bomb", 1 << 40: "cannot hold"} {
+		e := &zip.File{FileHeader: zip.FileHeader{Name: "a.npy", Method: zip.Deflate, CompressedSize64: 512 << 10, UncompressedSize64: size}}
+		if err := checkDeflated(e); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%d bytes: got %v, want %q", size, err, want)
+		}
+	}
+}
+
 // TestNPZChecksum damages a compressed array; reading it must fail.
 func TestNPZChecksum(t *testing.T) {
 	content, err := os.ReadFile("testdata/compressed.npz")

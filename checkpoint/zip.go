@@ -41,16 +41,25 @@ func stored(m *mapping, e *zip.File) ([]byte, error) {
 	return m.data[begin : uint64(begin)+size : uint64(begin)+size], nil
 }
 
-// maxDeflate is the largest factor by which deflate can shrink data.
-const maxDeflate = 1032
+const (
+	// maxDeflate is the largest factor by which deflate can shrink data.
+	maxDeflate = 1032
+	// Above bombSize bytes, real weights shrink by less than bombFactor.
+	bombSize   = 256 << 20
+	bombFactor = 100
+)
 
-// checkDeflated refuses an entry that claims to unpack to more than it can.
+// checkDeflated refuses an entry that claims to unpack to more than it can,
+// or is made to fill the memory.
 func checkDeflated(e *zip.File) error {
 	if e.Method != zip.Deflate {
 		return fmt.Errorf("%s: unknown compression method %d", e.Name, e.Method)
 	}
 	if e.UncompressedSize64/maxDeflate > e.CompressedSize64 {
 		return fmt.Errorf("%s: %d compressed bytes cannot hold %d", e.Name, e.CompressedSize64, e.UncompressedSize64)
+	}
+	if e.UncompressedSize64 > bombSize && e.UncompressedSize64/bombFactor > e.CompressedSize64 {
+		return fmt.Errorf("%s: %d compressed bytes unpack to %d: refused as a zip bomb (more than %d-fold)", e.Name, e.CompressedSize64, e.UncompressedSize64, bombFactor)
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func lanczos(ctx context.Context, t checkpoint.Tensor, rows, cols int, o Options
 	if err := t.Float32(weights); err != nil {
 		return solution{}, err
 	}
-	v := solution{approximate: true}
+	v := solution{}
 	for _, x := range weights {
 		v.frobenius2 += float64(x) * float64(x)
 	}
@@ -50,6 +50,7 @@ func lanczos(ctx context.Context, t checkpoint.Tensor, rows, cols int, o Options
 		v.eigenvalues = make([]float64, min(rows, cols))
 		return v, nil
 	}
+	v.approximate = true
 	rng := rand.New(rand.NewPCG(o.Seed, seedStream(t.Name, "lanczos")))
 	probes, err := krylov(ctx, blas32.General{Rows: rows, Cols: cols, Stride: cols, Data: weights}, lanczosProbes, lanczosSteps, rng)
 	if err != nil {

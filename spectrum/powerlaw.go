@@ -36,16 +36,14 @@ const (
 // samples that are a power law above Xmin and like the data below it.
 func fitTail(ctx context.Context, eigenvalues []float64, o Options, rng *rand.Rand) (Alpha, error) {
 	x := positive(eigenvalues)
-	a := Alpha{Reading: thermo.Reading{Name: "alpha", Value: math.NaN(), StdErr: math.NaN(), Unit: "1"}, PValue: math.NaN()}
 	if len(x) < minEigenvalues {
-		a.Invalid = fmt.Sprintf("%d eigenvalues are too few to fit a tail (at least %d)", len(x), minEigenvalues)
-		return a, nil
+		return noFit(fmt.Sprintf("%d eigenvalues are too few to fit a tail (at least %d)", len(x), minEigenvalues)), nil
 	}
 	best := bestFit(x)
 	if best.tail == 0 {
-		a.Invalid = "not a power law: the eigenvalues are all alike"
-		return a, nil
+		return noFit("not a power law: the eigenvalues are all alike"), nil
 	}
+	a := noFit("")
 	a.Value, a.Xmin, a.Distance, a.Tail, a.ESS = best.alpha, best.xmin, best.distance, best.tail, float64(best.tail)
 
 	resamples := o.Resamples
@@ -82,6 +80,11 @@ func fitTail(ctx context.Context, eigenvalues []float64, o Options, rng *rand.Ra
 		a.Invalid = fmt.Sprintf("not a power law: p = %.2g", a.PValue)
 	}
 	return a, nil
+}
+
+// noFit is the reading where nothing could be fitted.
+func noFit(reason string) Alpha {
+	return Alpha{Reading: thermo.Reading{Name: "alpha", Value: math.NaN(), StdErr: math.NaN(), Unit: "1", Invalid: reason}, PValue: math.NaN()}
 }
 
 // resample draws from x with replacement, and keeps the draws ascending.

@@ -58,26 +58,35 @@ type Options struct {
 // DefaultResamples gives a p-value to ±0.02 and a standard error to 5 %.
 const DefaultResamples = 200
 
-// Views returns how a tensor can be seen as matrices: none if it has fewer
-// than two dimensions longer than 1, or if it is not of floating point.
+// maxKernel is the longest side of a convolution kernel. A tensor with longer
+// ones is something else, a stack of matrices say, and has no views.
+const maxKernel = 64
+
+// Views returns how a tensor can be seen as matrices. There are none if it has
+// fewer than two dimensions longer than 1, if it is no convolution kernel
+// (out × in × at most three short sides), or if it is not of floating point.
 func Views(t checkpoint.Tensor) []View {
-	if !t.Readable() || t.Len() == 0 {
+	s := t.Shape
+	if !t.Readable() || t.Len() == 0 || len(s) < 2 || len(s) > 5 {
 		return nil
 	}
-	switch s := t.Shape; {
-	case len(s) == 2 && min(s[0], s[1]) > 1:
-		return []View{Matrix}
-	case len(s) > 2 && len(s) <= 5:
-		var views []View
+	if len(s) == 2 {
 		if min(s[0], s[1]) > 1 {
-			views = append(views, Slices)
+			return []View{Matrix}
 		}
-		if rows, cols := s[0], t.Len()/s[0]; min(rows, cols) > 1 {
-			views = append(views, Unfolded)
-		}
-		return views
+		return nil
 	}
-	return nil
+	if slices.Max(s[2:]) > maxKernel {
+		return nil
+	}
+	var views []View
+	if min(s[0], s[1]) > 1 && slices.Max(s[2:]) > 1 { // else the slice is the unfolded matrix
+		views = append(views, Slices)
+	}
+	if min(s[0], t.Len()/s[0]) > 1 {
+		views = append(views, Unfolded)
+	}
+	return views
 }
 
 // Measure reads a tensor in one of its Views.
@@ -141,14 +150,19 @@ func (s *Spectrum) describe(ctx context.Context, v solution, o Options) error {
 	if math.IsNaN(total) || math.IsInf(total, 0) {
 		return fmt.Errorf("some weights are NaN, infinite or too large to square")
 	}
-	if top <= 0 {
-		return fmt.Errorf("all weights are zero: there is no spectrum")
+	s.SpectralNorm = thermo.Reading{Name: "spectral norm", Group: s.Name, Unit: "1"}
+	s.StableRank = thermo.Reading{Name: "stable rank", Group: s.Name, Unit: "1"}
+	s.Entropy = thermo.Reading{Name: "spectral entropy", Group: s.Name, Unit: "nat"}
+	if top <= 0 { // a layer that starts at zero
+		s.Alpha = noFit("all weights are zero")
+		s.Alpha.Group = s.Name
+		return nil
 	}
 	s.Frobenius = math.Sqrt(total)
 	topNorm := math.Sqrt(top)
-	s.SpectralNorm = thermo.Reading{Name: "spectral norm", Group: s.Name, Value: topNorm, StdErr: v.topError / (2 * topNorm), Unit: "1"}
-	s.StableRank = thermo.Reading{Name: "stable rank", Group: s.Name, Value: total / top, StdErr: total / top * v.topError / top, Unit: "1"}
-	s.Entropy = thermo.Reading{Name: "spectral entropy", Group: s.Name, Value: entropy(v.eigenvalues), StdErr: jackknife(v.replicates, entropy), Unit: "nat"}
+	s.SpectralNorm.Value, s.SpectralNorm.StdErr = topNorm, v.topError/(2*topNorm)
+	s.StableRank.Value, s.StableRank.StdErr = total/top, total/top*v.topError/top
+	s.Entropy.Value, s.Entropy.StdErr = entropy(v.eigenvalues), jackknife(v.replicates, entropy)
 	if len(v.slices) > 0 {
 		s.StableRank.Value = meanOf(v.slices, func(x []float64) float64 { return sum(x) / slices.Max(x) })
 		s.Entropy.Value = meanOf(v.slices, entropy)

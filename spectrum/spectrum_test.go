@@ -390,19 +390,63 @@ func TestLanczos(t *testing.T) {
 func TestRefuses(t *testing.T) {
 	nan := make([]float64, 100)
 	nan[3] = math.NaN()
-	for want, w := range map[string][]float64{"all weights are zero": make([]float64, 100), "NaN or infinite": nan} {
-		if _, err := Measure(t.Context(), tensorOf(t, []int{10, 10}, w), Matrix, Options{}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `"w"`) {
-			t.Errorf("got %v, want %q", err, want)
-		}
+	if _, err := Measure(t.Context(), tensorOf(t, []int{10, 10}, nan), Matrix, Options{}); err == nil || !strings.Contains(err.Error(), `"w": some weights are NaN or infinite`) {
+		t.Errorf("got %v", err)
 	}
-	for _, shape := range [][]int{{100}, {1, 100}, {100, 1, 1, 1}} {
-		if v := Views(tensorOf(t, shape, make([]float64, 100))); len(v) != 0 {
-			t.Errorf("%v: views %v", shape, v)
-		}
+	if _, err := Measure(t.Context(), tensorOf(t, []int{10, 10}, nan), Slices, Options{}); err == nil || !strings.Contains(err.Error(), "cannot be seen as slices") {
+		t.Errorf("got %v", err)
 	}
 	s, err := Of(t.Context(), "small", 10, 10, gaussian(100, rand.New(rand.NewPCG(1, 1))), Options{})
 	if err != nil || !strings.Contains(s.Alpha.Invalid, "too few") {
 		t.Errorf("a small matrix: %v, %v", s.Alpha, err)
+	}
+	if s, err = Of(t.Context(), "alike", 60, 60, identity(60), Options{}); err != nil || !strings.Contains(s.Alpha.Invalid, "all alike") || math.Abs(s.StableRank.Value-60) > 1e-9 {
+		t.Errorf("an identity: %+v, %v", s, err)
+	}
+	for _, shape := range [][]int{{60, 60}, {300, 60}, {60, 60, 2}} {
+		view, n := Matrix, shape[0]*shape[1]
+		if len(shape) == 3 {
+			view, n = Slices, n*shape[2]
+		}
+		s, err := Measure(t.Context(), tensorOf(t, shape, make([]float64, n)), view, Options{})
+		if err != nil || s.Alpha.Invalid != "all weights are zero" || s.Frobenius != 0 || s.SpectralNorm.Value != 0 || s.Entropy.Value != 0 {
+			t.Errorf("zeros of shape %v: %+v, %v", shape, s, err)
+		}
+	}
+}
+
+func identity(n int) []float64 {
+	x := make([]float64, n*n)
+	for i := range n {
+		x[i*n+i] = 1
+	}
+	return x
+}
+
+func TestViews(t *testing.T) {
+	for _, tt := range []struct {
+		shape []int
+		want  []View
+	}{
+		{[]int{100}, nil},
+		{[]int{1, 100}, nil},
+		{[]int{100, 1, 1, 1}, nil},
+		{[]int{4, 5}, []View{Matrix}},
+		{[]int{4, 5, 3}, []View{Slices, Unfolded}},
+		{[]int{4, 5, 3, 3}, []View{Slices, Unfolded}},
+		{[]int{4, 5, 1, 1}, []View{Unfolded}},
+		{[]int{4, 1, 3, 3}, []View{Unfolded}}, // one kernel for each channel
+		{[]int{4, 5, 100}, nil},               // a stack of matrices
+		{[]int{2, 2, 2, 2, 2, 2}, nil},
+		{[]int{0, 5}, nil},
+	} {
+		n := 1
+		for _, d := range tt.shape {
+			n *= d
+		}
+		if got := Views(tensorOf(t, tt.shape, make([]float64, n))); !slices.Equal(got, tt.want) {
+			t.Errorf("%v: views %v, want %v", tt.shape, got, tt.want)
+		}
 	}
 }
 
