@@ -7,7 +7,7 @@ import (
 	"strconv"
 
 	"github.com/kelvin-ml/kelvin/report"
-	"github.com/kelvin-ml/kelvin/run"
+	runs "github.com/kelvin-ml/kelvin/run"
 	"github.com/kelvin-ml/kelvin/thermo"
 )
 
@@ -123,7 +123,7 @@ func (d *measureDocument) runSection() (section report.Section, ok bool, err err
 	if d.Stationarity == nil {
 		return section, false, nil
 	}
-	index, _, err := run.OpenIndex(d.Model)
+	index, _, err := runs.OpenIndex(d.Model)
 	if err != nil {
 		return section, false, err
 	}
