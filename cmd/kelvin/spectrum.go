@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"text/tabwriter"
 
 	"github.com/kelvin-ml/kelvin/checkpoint"
@@ -193,22 +194,25 @@ func measureSpectra(ctx context.Context, f *checkpoint.File, o spectrum.Options,
 	}
 	d := spectrumDocument{Schema: schema, Checkpoint: f.Path, Format: f.Format, Seed: o.Seed, Matrices: []spectrumMatrix{}}
 	var tasks []task
-	unreadable := map[string]int{}
 	for _, t := range f.Tensors {
-		if !t.Readable() && len(t.Shape) > 1 {
-			unreadable[t.DType]++
-		}
-		for _, view := range spectrum.Views(t) {
+		views := spectrum.Views(t)
+		for _, view := range views {
 			tasks = append(tasks, task{t, view})
 		}
-	}
-	for dtype, n := range unreadable {
-		fmt.Fprintf(warnings, "kelvin: %s: %d tensors of %s are left out: not a floating-point type that can be read\n", f.Path, n, dtype)
+		switch {
+		case !t.Readable() && len(t.Shape) > 1:
+			fmt.Fprintf(warnings, "kelvin: %s: %s is left out: %s is not a floating-point type that can be read\n", f.Path, t.Name, t.DType)
+		case views == nil && len(t.Shape) > 2 && t.Len() > 0:
+			fmt.Fprintf(warnings, "kelvin: %s: %s is left out: shape %s is not that of a matrix or a convolution kernel\n", f.Path, t.Name, shapeText(t.Shape))
+		}
 	}
 	if len(tasks) == 0 {
 		return d, fmt.Errorf("%s: none of its %d tensors is a matrix of floating-point numbers", f.Path, len(f.Tensors))
 	}
 	results := make([]*spectrumMatrix, len(tasks))
+	show := progress(warnings, "matrices")
+	var mu sync.Mutex
+	done := 0
 	measure := func(ctx context.Context, i int) error {
 		s, err := spectrum.Measure(ctx, tasks[i].tensor, tasks[i].view, o)
 		if err != nil {
@@ -216,6 +220,10 @@ func measureSpectra(ctx context.Context, f *checkpoint.File, o spectrum.Options,
 		}
 		m := describeSpectrum(s)
 		results[i] = &m
+		mu.Lock()
+		defer mu.Unlock()
+		done++
+		show(done, len(tasks))
 		return nil
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
