@@ -1,7 +1,11 @@
 package training
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"hash/fnv"
+	"math"
 
 	"github.com/kelvin-ml/kelvin/dataset"
 	"github.com/kelvin-ml/kelvin/nn"
@@ -35,6 +39,31 @@ func resize[E any](s []E, n int) []E {
 		return make([]E, n)
 	}
 	return s[:n]
+}
+
+// ErrOtherData is wrapped by the error of going on with a run on data it was not
+// trained on.
+var ErrOtherData = errors.New("these are not the data of the run")
+
+// Fingerprint identifies the examples of a set: 16 hexadecimal digits that
+// change with any value.
+func Fingerprint(set *dataset.Set) string {
+	h := fnv.New64a()
+	var word [4]byte
+	add := func(x uint32) {
+		binary.LittleEndian.PutUint32(word[:], x)
+		h.Write(word[:])
+	}
+	for _, values := range [][]float32{set.X, set.Y} {
+		add(uint32(len(values)))
+		for _, x := range values {
+			add(math.Float32bits(x))
+		}
+	}
+	for _, label := range set.Labels {
+		add(uint32(label))
+	}
+	return fmt.Sprintf("%016x", h.Sum64())
 }
 
 // Check reports whether the network can be trained or measured on the set: it

@@ -20,12 +20,27 @@ const (
 	checkpointEvery = 1000
 )
 
-// Resume returns the trainer of the run in dir at its last checkpoint.
+// Resume returns the trainer of the run in dir at its last checkpoint. It fails
+// with [ErrOtherData] if the run was trained on another set.
 func Resume(dir string, set *dataset.Set) (*Trainer, error) {
 	var config Config
 	if err := run.Model(dir, &config); err != nil {
 		return nil, err
 	}
+	return resume(dir, config, set)
+}
+
+// ResumeOn is Resume on any set that fits the network.
+func ResumeOn(dir string, set *dataset.Set) (*Trainer, error) {
+	var config Config
+	if err := run.Model(dir, &config); err != nil {
+		return nil, err
+	}
+	config.Data = ""
+	return resume(dir, config, set)
+}
+
+func resume(dir string, config Config, set *dataset.Set) (*Trainer, error) {
 	t, err := New(config, set)
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", dir, err)
@@ -55,6 +70,7 @@ func Resume(dir string, set *dataset.Set) (*Trainer, error) {
 // When ctx ends, the weights of that moment are kept, and the error says how to
 // go on.
 func Train(ctx context.Context, config Config, set *dataset.Set, dir string, warn func(string), progress func(step int, energy float64)) (t *Trainer, err error) {
+	config.Data = Fingerprint(set)
 	t, r, err := begin(config, set, dir, warn)
 	if err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ type Config struct {
 	Batch     int              `json:"batch"` // examples in a minibatch
 	Steps     int              `json:"steps"` // of the optimiser
 	Seed      uint64           `json:"seed"`  // of the initial weights and of the minibatches
+	Data      string           `json:"data"`  // Fingerprint of the data; empty takes any
 }
 
 // Streams of the seed: the minibatch of each step has its own, so that a step
@@ -54,6 +55,9 @@ func New(config Config, set *dataset.Set) (*Trainer, error) {
 	}
 	if err := Check(network, set); err != nil {
 		return nil, err
+	}
+	if found := Fingerprint(set); config.Data != "" && config.Data != found {
+		return nil, fmt.Errorf("%w: fingerprint %s, not %s", ErrOtherData, found, config.Data)
 	}
 	optimizer, err := nn.NewOptimizer[float32](config.Optimizer, len(network.Params))
 	if err != nil {

@@ -107,15 +107,7 @@ func openNetwork(path string, set *dataset.Set, f *measureFlags) (*nn.Network[fl
 		if f.arch != "" || f.loss != "" || f.options.Init != "" {
 			return nil, usagef("--arch, --loss and --init are for weights alone: %s is a run and knows its own", path)
 		}
-		trainer, err := training.Resume(path, set)
-		if err != nil {
-			return nil, err
-		}
-		f.options.Init = trainer.Config.Init
-		if f.options.State == measure.Trained {
-			f.options.Trainer = trainer
-		}
-		return trainer.Network, nil
+		return openRun(path, set, f)
 	}
 	file, err := checkpoint.Open(path)
 	if err != nil {
@@ -142,6 +134,27 @@ func openNetwork(path string, set *dataset.Set, f *measureFlags) (*nn.Network[fl
 		f.options.Init = "pytorch"
 	}
 	return network, training.Load(network, file)
+}
+
+// openRun reads the network of a run. Its optimiser can only go on with the data
+// it was trained on; on others the trained state is that of weights alone.
+func openRun(path string, set *dataset.Set, f *measureFlags) (*nn.Network[float32], error) {
+	trainer, err := training.Resume(path, set)
+	if errors.Is(err, training.ErrOtherData) {
+		fmt.Fprintf(os.Stderr, "kelvin: %s was trained on other data: its optimiser cannot go on with these, so the weights are read alone\n", path)
+		if trainer, err = training.ResumeOn(path, set); err == nil {
+			f.options.Init = trainer.Config.Init
+			return trainer.Network, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.options.Init = trainer.Config.Init
+	if f.options.State == measure.Trained {
+		f.options.Trainer = trainer
+	}
+	return trainer.Network, nil
 }
 
 // isCheckpointFolder tells a sharded checkpoint from a run.
