@@ -7,14 +7,23 @@ import (
 
 	"github.com/kelvin-ml/kelvin/heatengine"
 	"github.com/kelvin-ml/kelvin/thermo"
+	"github.com/kelvin-ml/kelvin/training"
 )
 
 // Default draws. Re-initialisations and posterior pairs are independent; the
 // steps of an optimiser are not, and need many more.
 const (
 	defaultDraws = 64
-	defaultSteps = 4000
+	leastSteps   = 4000
+	mostSteps    = 40000
 )
+
+// defaultSteps is a window of twenty times the slowest relaxation that weight
+// decay allows, (1 − µ)/(η wd) steps.
+func defaultSteps(c training.Config) int {
+	rate := c.Optimizer.LearningRate * (c.Network.WeightDecay + c.Optimizer.WeightDecay) / (1 - c.Optimizer.Momentum)
+	return int(math.Max(leastSteps, math.Min(mostSteps, 20/rate)))
+}
 
 // exactEntropy is the resolution of the initial state.
 const exactEntropy = "the scheme's own distribution, exact"
@@ -100,7 +109,7 @@ func (l *lens) readTrained(ctx context.Context, o Options) (*Result, error) {
 	var rec *record
 	if o.Trainer != nil {
 		if o.Draws == 0 {
-			o.Draws = defaultSteps
+			o.Draws = defaultSteps(o.Trainer.Config)
 		}
 		rec, err = l.fluctuations(ctx, o, groups)
 	} else {
@@ -172,10 +181,14 @@ func (l *lens) compare(r *Result, initial, rec *record) error {
 
 // result joins what a record of draws reads.
 func (l *lens) result(o Options, rec *record, groups []thermo.Group) *Result {
+	unit := "energy"
+	if l.network.Spec.Loss == "ce" {
+		unit = "nat"
+	}
 	r := &Result{
 		State: o.State, Draws: rec.draws, Partial: rec.draws < o.Draws, Seed: o.Seed,
 		Parameters: len(l.network.Params), Examples: l.set.N,
-		Energy:  rec.energy.Reading("energy", "", "energy"),
+		Energy:  rec.energy.Reading("energy", "", unit),
 		Entropy: rec.entropy, Resolution: rec.resolution,
 		Temperature: rec.virial.Global(),
 	}

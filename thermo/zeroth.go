@@ -23,6 +23,7 @@ const (
 	zerothLevel      = 0.05 // false-alarm rate
 	zerothPower      = 0.8  // chance to see a difference of zerothDifference, or the data are not enough
 	zerothDifference = 0.1  // relative to the temperature
+	zerothTolerance  = 0.01 // relative spread that is equilibrium however significant
 )
 
 // A Zeroth is the outcome of comparing thermometers: in equilibrium all agree.
@@ -45,8 +46,9 @@ type Zeroth struct {
 // alarms than its level. If they may be correlated in any way, use
 // [ZerothLawAnyDependence].
 //
-// The verdict is [NotEquilibrium] when the p-value is below 0.05 and
-// [Equilibrium] when it is not, and a departure of 10 % of the least precise
+// The verdict is [NotEquilibrium] when the p-value is below 0.05 and the readings
+// spread by more than 1 %, which finite windows and steps always leave. It is
+// [Equilibrium] when they do not, and a departure of 10 % of the least precise
 // thermometer would have been seen with a chance of 80 %; else [NotEnoughData].
 func ZerothLaw(readings []Reading) Zeroth {
 	used, z := compared(readings)
@@ -346,7 +348,7 @@ func (z Zeroth) judge(departure float64) Zeroth {
 	case math.IsNaN(z.PValue):
 		z.Verdict = NotEnoughData
 		z.Reason = "the readings cannot be compared"
-	case z.PValue < zerothLevel:
+	case z.PValue < zerothLevel && z.Spread > zerothTolerance:
 		z.Verdict = NotEquilibrium
 		z.Reason = fmt.Sprintf("%d thermometers differ by up to %.3g %% (p = %.2g)", z.Compared, 100*z.Spread, z.PValue)
 	case z.Detectable > zerothDifference:
