@@ -60,11 +60,16 @@ func newRootCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
+		newCapacityCommand(),
 		newDataCommand(),
+		newDemoCommand(),
 		newIsingCommand(),
+		newLLCCommand(),
+		newMeasureCommand(),
 		newSampleCommand(),
 		newSpectrumCommand(),
 		newTheoryCommand(),
+		newTrainCommand(),
 		// one line per subcommand, alphabetical
 	)
 	return root
