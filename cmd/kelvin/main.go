@@ -62,7 +62,6 @@ func newRootCommand() *cobra.Command {
 	root.AddCommand(
 		newCapacityCommand(),
 		newDataCommand(),
-		newDemoCommand(),
 		newIsingCommand(),
 		newLLCCommand(),
 		newMeasureCommand(),

@@ -13,15 +13,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"text/tabwriter"
 
 	"github.com/kelvin-ml/kelvin/dataset"
 	"github.com/kelvin-ml/kelvin/sampler"
 	"github.com/kelvin-ml/kelvin/sampler/posterior"
 	"github.com/kelvin-ml/kelvin/thermo"
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 )
 
 // sampleSettings decide what is drawn: a stored run continues only with the
@@ -207,9 +207,7 @@ func (s *sampleSettings) run(ctx context.Context, draws int, out string, stderr 
 	density := func(int) (sampler.Density, error) { return posterior.New(s.Spec, s.Data) }
 	o := sampler.Options{Chains: s.Chains, Warmup: s.Warmup, Draws: draws, Thin: s.Thin, Temperature: s.Temperature,
 		Seed: s.Seed, Dense: s.Dense, Curvature: true}
-	var done func()
-	o.Progress, done = sampleProgress(stderr, s.Chains*(s.Warmup+draws))
-	defer done()
+	o.Progress = sampleProgress(stderr, s.Chains*(s.Warmup+draws))
 	if s.Hottest != 0 {
 		t, err := sampler.RunTempered(ctx, density, s.kernel(), sampler.Ladder{Hottest: s.Hottest, Rungs: s.Rungs}, o)
 		if t == nil {
@@ -330,15 +328,18 @@ func storeDraws(out string, r *sampler.Result) error {
 	return dataset.WriteArrays(filepath.Join(out, "draws.npz"), arrays)
 }
 
-// sampleProgress shows a bar on a terminal, and nothing elsewhere.
-func sampleProgress(w io.Writer, steps int) (add func(int), done func()) {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return nil, func() {}
+// sampleProgress adapts progress to chains that report what they did since the
+// last time, side by side.
+func sampleProgress(w io.Writer, steps int) func(int) {
+	var done atomic.Int64
+	show := progress(w, "sampling")
+	var drawing sync.Mutex
+	return func(n int) {
+		at := int(done.Add(int64(n)))
+		drawing.Lock()
+		defer drawing.Unlock()
+		show(min(at, steps), steps)
 	}
-	bar := progressbar.NewOptions(steps, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription("sampling"),
-		progressbar.OptionClearOnFinish(), progressbar.OptionShowCount())
-	return func(n int) { bar.Add(n) }, func() { bar.Finish() }
 }
 
 // sampleDocument is what kelvin sample prints with --json.
@@ -451,12 +452,23 @@ func (d sampleDocument) print(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	return printFindings(w, d.Findings)
+}
+
+func printFindings(w io.Writer, findings []thermo.Finding) error {
 	fmt.Fprintln(w)
-	if len(d.Findings) == 0 {
-		fmt.Fprintln(w, "no findings: every check passed")
+	if len(findings) == 0 {
+		_, err := fmt.Fprintln(w, "no findings: every check passed")
+		return err
 	}
-	for _, f := range d.Findings {
-		fmt.Fprintf(w, "%s: %s\n  evidence: %s\n  change: %s\n", f.Severity, f.What, f.Evidence, f.Change)
+	for _, f := range findings {
+		place := ""
+		if f.Group != "" {
+			place = "layer " + f.Group + ": "
+		}
+		if _, err := fmt.Fprintf(w, "%s: %s%s\n  evidence: %s\n  change: %s\n", f.Severity, place, f.What, f.Evidence, f.Change); err != nil {
+			return err
+		}
 	}
 	return nil
 }
