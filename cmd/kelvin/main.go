@@ -62,6 +62,7 @@ func newRootCommand() *cobra.Command {
 	root.AddCommand(
 		newCapacityCommand(),
 		newDataCommand(),
+		newDemoCommand(),
 		newIsingCommand(),
 		newLLCCommand(),
 		newMeasureCommand(),
