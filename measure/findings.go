@@ -42,13 +42,13 @@ func unitFindings(r *Result) []thermo.Finding {
 		e := l.Engine
 		if dead := float64(e.Dead); dead > 0 && dead >= deadShare*float64(e.Units) {
 			list = append(list, thermo.Finding{ID: "dead-units", Severity: severity(dead/float64(e.Units), 0.5), Group: l.Name,
-				What:     fmt.Sprintf("layer %s: %d of %d units are dead", l.Name, e.Dead, e.Units),
+				What:     fmt.Sprintf("%d of %d units are dead", e.Dead, e.Units),
 				Evidence: fmt.Sprintf("their %s output is zero on all %d examples, so they get no gradient and cannot recover", e.Activation, r.Examples),
 				Change:   "lower the learning rate early in training, or use an activation that passes negative inputs (leaky_relu, silu)"})
 		}
 		if saturated := float64(e.Saturated); saturated > 0 && saturated >= saturatedShare*float64(e.Units) {
 			list = append(list, thermo.Finding{ID: "saturated-units", Severity: severity(saturated/float64(e.Units), 0.5), Group: l.Name,
-				What:     fmt.Sprintf("layer %s: %d of %d units are saturated", l.Name, e.Saturated, e.Units),
+				What:     fmt.Sprintf("%d of %d units are saturated", e.Saturated, e.Units),
 				Evidence: fmt.Sprintf("their %s is flat on at least 95 %% of the examples, at a mean square input of %.3g", e.Activation, e.EnergyIn.Value),
 				Change:   fmt.Sprintf("scale the layer's weights down so that its mean square input is near 1: divide by %.2g", math.Sqrt(e.EnergyIn.Value))})
 		}
@@ -102,7 +102,7 @@ func heatFindings(r *Result) []thermo.Finding {
 		excess := l.Temperature.Value - hotFactor*r.Temperature.Value
 		if l.Temperature.Valid() && excess > sigmas*l.Temperature.StdErr {
 			list = append(list, thermo.Finding{ID: "hot-layer", Severity: thermo.Info, Group: l.Name,
-				What:     fmt.Sprintf("layer %s is %.3g times as hot as the network", l.Name, l.Temperature.Value/r.Temperature.Value),
+				What:     fmt.Sprintf("it is %.3g times as hot as the network", l.Temperature.Value/r.Temperature.Value),
 				Evidence: fmt.Sprintf("local temperature %v, global %v", l.Temperature, r.Temperature),
 				Change:   "it is the sharpest layer: give it a smaller learning rate, and quantise or perturb it last"})
 		}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 
 	"gonum.org/v1/gonum/stat/distuv"
 )
@@ -59,10 +61,16 @@ func FormatError(value, stderr float64) string {
 	exponent := math.Floor(math.Log10(magnitude))
 	if exponent < -4 || exponent > 5 {
 		scale := math.Pow(10, exponent)
-		return fmt.Sprintf("(%s)e%+03d", FormatError(value/scale, stderr/scale), int(exponent))
+		return fmt.Sprintf("(%s)×10%s", FormatError(value/scale, stderr/scale), superscript(int(exponent)))
 	}
 	decimals := int(math.Max(0, 1-math.Floor(math.Log10(stderr))))
 	return fmt.Sprintf("%.*f ± %.*f", decimals, value, decimals, stderr)
+}
+
+// superscript writes an exponent in Unicode: ⁻⁵.
+func superscript(n int) string {
+	return strings.NewReplacer("-", "⁻", "0", "⁰", "1", "¹", "2", "²", "3", "³", "4", "⁴",
+		"5", "⁵", "6", "⁶", "7", "⁷", "8", "⁸", "9", "⁹").Replace(strconv.Itoa(n))
 }
 
 // MarshalJSON writes the fields that are known: value and stderr always (null
