@@ -1,0 +1,162 @@
+package sampler
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/kelvin-ml/kelvin/dataset"
+	"github.com/kelvin-ml/kelvin/nn"
+	"github.com/kelvin-ml/kelvin/thermo"
+	"gonum.org/v1/gonum/stat"
+)
+
+// A Prediction is how well the posterior predictive of a classifier, the mean of
+// its class probabilities over all draws, does on a data set. Errors count both
+// the finite number of examples and the finite number of chains.
+type Prediction struct {
+	LogLikelihood thermo.Reading // mean over the examples of the log probability of the label, nats
+	Accuracy      thermo.Reading
+	ECE           thermo.Reading // expected calibration error over the bins
+	Bins          []CalibrationBin
+}
+
+// A CalibrationBin is the examples whose most probable class has a probability
+// in one tenth of (0, 1].
+type CalibrationBin struct {
+	Low, High            float64
+	Examples             int
+	Confidence, Accuracy float64 // means; 0 without examples
+}
+
+const calibrationBins = 10
+
+// Predict evaluates the kept draws of r, which must be those of all parameters
+// of the network, on the set.
+func Predict(r *Result, network *nn.Network[float32], set *dataset.Set) (*Prediction, error) {
+	k := len(network.Params)
+	if len(r.Names) != k || network.Spec.Loss != "ce" || set.Labels == nil {
+		return nil, fmt.Errorf("predicting: expected draws of %d parameters of a network with the loss ce, and data with labels", k)
+	}
+	n := network.Clone()
+	batch := nn.Batch[float32]{X: set.X, N: set.N, Labels: set.Labels}
+	var perChain [][]float64 // class probabilities, examples × classes
+	var whole []float64
+	for _, c := range r.Chains {
+		if c.Kept() == 0 {
+			return nil, errors.New("predicting: a chain has no draws")
+		}
+		var mean []float64
+		for t := range c.Kept() {
+			for i, v := range c.Draws[t*k : (t+1)*k] {
+				n.Params[i] = float32(v)
+			}
+			if _, err := n.Energy(batch); err != nil {
+				return nil, fmt.Errorf("predicting: %w", err)
+			}
+			mean = addProbabilities(mean, n.Outputs(), set.N, 1/float64(c.Kept()))
+		}
+		perChain = append(perChain, mean)
+		if whole == nil {
+			whole = make([]float64, len(mean))
+		}
+		for i, p := range mean {
+			whole[i] += p / float64(len(r.Chains))
+		}
+	}
+	p := assess(whole, set.Labels)
+	p.addChainErrors(perChain, set.Labels)
+	return p, nil
+}
+
+// addProbabilities adds weight times the softmax of each example's outputs.
+func addProbabilities(sum []float64, outputs []float32, examples int, weight float64) []float64 {
+	if sum == nil {
+		sum = make([]float64, len(outputs))
+	}
+	classes := len(outputs) / examples
+	for i := range examples {
+		row := outputs[i*classes : (i+1)*classes]
+		largest := row[0]
+		for _, z := range row {
+			largest = max(largest, z)
+		}
+		var total float64
+		for _, z := range row {
+			total += math.Exp(float64(z - largest))
+		}
+		for j, z := range row {
+			sum[i*classes+j] += weight * math.Exp(float64(z-largest)) / total
+		}
+	}
+	return sum
+}
+
+// assess scores probabilities, with the errors of the finite set of examples.
+func assess(probabilities []float64, labels []int32) *Prediction {
+	examples := len(labels)
+	classes := len(probabilities) / examples
+	p := &Prediction{Bins: make([]CalibrationBin, calibrationBins)}
+	logs, hits := make([]float64, examples), make([]float64, examples)
+	for i, label := range labels {
+		row := probabilities[i*classes : (i+1)*classes]
+		best := 0
+		for j, v := range row {
+			if v > row[best] {
+				best = j
+			}
+		}
+		logs[i] = math.Log(max(row[label], math.SmallestNonzeroFloat64))
+		if best == int(label) {
+			hits[i] = 1
+		}
+		b := &p.Bins[min(int(row[best]*calibrationBins), calibrationBins-1)]
+		b.Examples++
+		b.Confidence += row[best]
+		b.Accuracy += hits[i]
+	}
+	var variance float64
+	for i := range p.Bins {
+		b := &p.Bins[i]
+		b.Low, b.High = float64(i)/calibrationBins, float64(i+1)/calibrationBins
+		if b.Examples == 0 {
+			continue
+		}
+		m := float64(b.Examples)
+		b.Confidence /= m
+		b.Accuracy /= m
+		p.ECE.Value += m / float64(examples) * math.Abs(b.Accuracy-b.Confidence)
+		variance += m / float64(examples) / float64(examples) * b.Accuracy * (1 - b.Accuracy)
+	}
+	p.LogLikelihood = ofExamples("log-likelihood", "nat", logs)
+	p.Accuracy = ofExamples("accuracy", "1", hits)
+	p.ECE.Name, p.ECE.Unit, p.ECE.StdErr = "expected calibration error", "1", math.Sqrt(variance)
+	return p
+}
+
+func ofExamples(name, unit string, xs []float64) thermo.Reading {
+	mean, sd := stat.MeanStdDev(xs, nil)
+	return thermo.Reading{Name: name, Unit: unit, Value: mean, StdErr: sd / math.Sqrt(float64(len(xs)))}
+}
+
+// addChainErrors adds the spread of the chains' own scores to the errors: with
+// one chain it is unknown, and the readings are not valid.
+func (p *Prediction) addChainErrors(perChain [][]float64, labels []int32) {
+	var logs, hits, eces []float64
+	for _, probabilities := range perChain {
+		one := assess(probabilities, labels)
+		logs = append(logs, one.LogLikelihood.Value)
+		hits = append(hits, one.Accuracy.Value)
+		eces = append(eces, one.ECE.Value)
+	}
+	for _, r := range []struct {
+		reading *thermo.Reading
+		values  []float64
+	}{{&p.LogLikelihood, logs}, {&p.Accuracy, hits}, {&p.ECE, eces}} {
+		if len(perChain) < 2 {
+			r.reading.Invalid = "one chain does not tell its own error"
+			continue
+		}
+		r.reading.StdErr = math.Hypot(r.reading.StdErr, stat.StdDev(r.values, nil)/math.Sqrt(float64(len(r.values))))
+	}
+}
