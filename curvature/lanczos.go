@@ -195,6 +195,9 @@ type process struct {
 	deflate [][]float64 // orthonormal vectors that the basis is kept orthogonal to
 	random  *rand.Rand
 	limit   int // basis vectors at most
+	// invariant ends the process where the space is invariant, where it would
+	// otherwise go on in another one.
+	invariant bool
 
 	basis                 [][]float64
 	diagonal, offDiagonal []float64
@@ -230,8 +233,10 @@ func (p *process) run(start []float64, done func(*process) bool) error {
 		if done(p) || m >= p.limit {
 			return nil
 		}
-		// The space is invariant to rounding: go on in another one.
 		if p.last <= 1e-12*largest {
+			if p.invariant {
+				return nil
+			}
 			p.last = 0
 			for i := range w {
 				w[i] = p.random.NormFloat64()

@@ -70,7 +70,8 @@ func Trace(ctx context.Context, operator Operator, groups []thermo.Group, krylov
 		t.probes = append(t.probes, sums)
 		if n := len(t.probes); n >= minProbes {
 			whole := t.reading(-1, false)
-			done = whole.StdErr <= o.Tolerance*math.Abs(whole.Value)
+			// The error has an error itself, and stopping picks its low side.
+			done = whole.StdErr*(1+1/math.Sqrt(2*float64(n-1))) <= o.Tolerance*math.Abs(whole.Value)
 			if o.Progress != nil {
 				ratio := whole.StdErr / (o.Tolerance * math.Abs(whole.Value))
 				o.Progress(n, int(max(float64(n), min(float64(o.Probes), float64(n)*ratio*ratio))))
