@@ -29,6 +29,7 @@ type Quadrature struct {
 	leaks    []float64    // the squared sine of each one's angle to its true vector
 	Probes   int
 	Products int
+	Rounding float64 // what the products have wrong, as their asymmetry shows it
 
 	fine, coarse []rule // of every probe, with all steps and with three quarters
 }
@@ -78,6 +79,7 @@ func NewQuadrature(ctx context.Context, operator Operator, krylov *Krylov, o Qua
 		if len(q.fine) < 2 && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		q.Rounding = max(q.Rounding, p.asymmetry)
 		m := len(p.diagonal)
 		q.fine = append(q.fine, p.rule(m, mass))
 		coarse := m
@@ -98,6 +100,7 @@ func (q *Quadrature) know(k *Krylov) [][]float64 {
 		return nil
 	}
 	all := len(k.Vectors) == q.Dim
+	q.Rounding = k.asymmetry
 	for i, value := range k.values {
 		if all || k.residual(i) <= 1e-2*math.Abs(value) && k.errorBound(i) <= 1e-3*math.Abs(value) {
 			bound := k.errorBound(i)
