@@ -151,3 +151,60 @@ func TestSamplingUsage(t *testing.T) {
 		}
 	}
 }
+
+// The cold-posterior curve of a classifier: predictions and their errors at each
+// temperature, from a sampler with and without minibatches.
+func TestSampleNetwork(t *testing.T) {
+	set, err := dataset.Make("two-moons", dataset.Options{Examples: 80, Noise: 0.2, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	model, data := filepath.Join(dir, "model.safetensors"), filepath.Join(dir, "data.npz")
+	if err := set.WriteNPZ(data); err != nil {
+		t.Fatal(err)
+	}
+	tensors := []checkpoint.Named{{Name: "0.weight", Shape: []int{2, 2}, F32: []float32{0.1, -0.9, -0.1, 0.9}}, {Name: "0.bias", Shape: []int{2}, F32: []float32{0, 0}}}
+	if err := checkpoint.WriteSafetensors(model, tensors, nil); err != nil {
+		t.Fatal(err)
+	}
+	base := []string{"sample", "--net", model, "--arch", "2-2:identity", "--data", data, "--temperature", "1,0.1", "--chains", "2", "--warmup", "100", "--draws", "200"}
+	for _, extra := range [][]string{nil, {"--sampler", "sgld", "--step", "0.002", "--batch", "20"}} {
+		args := append(append([]string{}, base...), extra...)
+		status, out, errs := command(append(args, "--json")...)
+		if status != 0 {
+			t.Fatalf("status %d: %s", status, errs)
+		}
+		var d struct {
+			Examples int
+			Curve    []struct {
+				Temperature   float64
+				LogLikelihood jsonReading `json:"log_likelihood"`
+				Accuracy, ECE jsonReading
+				Reliability   []json.RawMessage
+			}
+		}
+		if err := json.Unmarshal([]byte(out), &d); err != nil {
+			t.Fatal(err)
+		}
+		if len(d.Curve) != 2 || d.Examples != 80 {
+			t.Fatalf("%+v", d)
+		}
+		for _, p := range d.Curve {
+			if p.Accuracy.Value < 0.75 || p.LogLikelihood.Value > -0.1 || p.LogLikelihood.Value < -0.6 || !(p.ECE.StdErr > 0) || len(p.Reliability) != 10 {
+				t.Errorf("%v: %+v", extra, p)
+			}
+		}
+		if status, out, _ = command(args...); status != 0 || !strings.Contains(out, "calibration error") {
+			t.Errorf("status %d: %s", status, out)
+		}
+	}
+	for _, c := range []struct{ args, want string }{
+		{"--prior cauchy:1", "--prior: expected normal:SD"}, {"--batch 10", "--batch: expected a sampler without an acceptance test"},
+		{"--out x", "do not go with --net"}, {"--temperature 1,x", `separated by commas, got "x"`},
+	} {
+		if status, _, errs := command(append(append([]string{}, base...), strings.Fields(c.args)...)...); status != 2 || !strings.Contains(errs, c.want) {
+			t.Errorf("%s: status %d, %s", c.args, status, errs)
+		}
+	}
+}

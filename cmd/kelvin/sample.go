@@ -45,11 +45,12 @@ type sampleSettings struct {
 
 func newSampleCommand() *cobra.Command {
 	var s sampleSettings
-	var model, data, out string
+	var model, data, out, temperature string
+	var f networkFlags
 	var draws int
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "sample --model MODEL.json --data DATA.json",
+		Use:   "sample --model MODEL.json --data DATA.json | --net RUN|MODEL --data FILE",
 		Short: "Draw from a posterior at a temperature, and check the draws",
 		Long: `Draw from exp(-E/T), E the energy (-log posterior) of a model that a JSON file
 describes: generalised linear models, hierarchical normal models, mixtures of
@@ -58,16 +59,36 @@ sample sizes, divergences, and by thermometers: a sampler that runs at another
 temperature than it was asked for is found out.
 
 With --out the draws are stored, and the same command continues a run that was
-interrupted, or asked for fewer draws, as if it had not stopped.`,
+interrupted, or asked for fewer draws, as if it had not stopped.
+
+With --net it draws the parameters of a classifier at each temperature, E the
+sum of the losses plus the prior, and scores the posterior predictive: the
+cold-posterior curve.`,
 		Example: "  kelvin sample --model schools.json --data schools-data.json\n" +
-			"  kelvin sample --model schools.json --data schools-data.json --sampler sgld --step 0.01 --temperature 0.75 --json",
+			"  kelvin sample --model schools.json --data schools-data.json --sampler sgld --step 0.01 --temperature 0.75 --json\n" +
+			"  kelvin sample --net model.safetensors --arch 2-8-2:tanh --data train.npz --test test.npz --temperature 1,0.1,0.01",
 		Args: exactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if model == "" || data == "" {
-				return usagef("expected --model MODEL.json and --data DATA.json")
+			if (model == "") == (f.net == "") || data == "" {
+				return usagef("expected --model MODEL.json and --data DATA.json, or --net RUN|MODEL and --data FILE")
 			}
+			temperatures, err := parseTemperatureList(temperature)
+			if err != nil {
+				return err
+			}
+			s.Temperature = slices.Min(temperatures)
 			if err := s.check(draws); err != nil {
 				return err
+			}
+			if f.net != "" {
+				if out != "" || s.Hottest != 0 || s.Dense {
+					return usagef("--out, --hottest and --dense do not go with --net")
+				}
+				f.data = data
+				return runSampleNetwork(cmd, s, f, temperatures, draws, asJSON)
+			}
+			if len(temperatures) != 1 {
+				return usagef("--temperature: expected one with --model, got %q", temperature)
 			}
 			if err := s.load(model, data); err != nil {
 				return err
@@ -87,24 +108,29 @@ interrupted, or asked for fewer draws, as if it had not stopped.`,
 			return errors.Join(document.print(cmd.OutOrStdout()), err)
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&model, "model", "", "JSON file that describes the model")
-	f.StringVar(&data, "data", "", "JSON file with the data")
-	f.StringVar(&s.Sampler, "sampler", "nuts", strings.Join(samplerNames, ", "))
-	f.Float64Var(&s.Temperature, "temperature", 1, "temperature T of exp(-E/T); 1 is the posterior itself")
-	f.IntVar(&s.Chains, "chains", 4, "chains, run in parallel")
-	f.IntVar(&s.Warmup, "warmup", 1000, "steps before the draws")
-	f.IntVar(&draws, "draws", 1000, "steps after them, per chain")
-	f.IntVar(&s.Thin, "thin", 1, "steps per draw that is kept")
-	f.Float64Var(&s.Step, "step", 0, "step size; needed by sgld, psgld, sghmc and sgnht, tuned by the warm-up of the others")
-	f.IntVar(&s.Leapfrog, "leapfrog", 10, "mean leapfrog steps of hmc")
-	f.Float64Var(&s.Friction, "friction", 1, "friction of sghmc, diffusion of sgnht")
-	f.BoolVar(&s.Dense, "dense", false, "tune a dense metric instead of a diagonal one (hmc, nuts)")
-	f.Float64Var(&s.Hottest, "hottest", 0, "parallel tempering up to this temperature")
-	f.IntVar(&s.Rungs, "rungs", 8, "temperatures of parallel tempering")
-	f.StringVar(&out, "out", "", "folder for the draws (draws.npz) and to continue from (state.json)")
-	f.Uint64Var(&s.Seed, "seed", 0, "seed of everything random")
-	f.BoolVar(&asJSON, "json", false, "print one JSON document")
+	flags := cmd.Flags()
+	flags.StringVar(&model, "model", "", "JSON file that describes the model")
+	flags.StringVar(&data, "data", "", "JSON file with the data; with --net npz, npy, csv or idx")
+	flags.StringVar(&s.Sampler, "sampler", "nuts", strings.Join(samplerNames, ", "))
+	flags.StringVar(&temperature, "temperature", "1", "temperature T of exp(-E/T); 1 is the posterior itself; several with --net")
+	flags.StringVar(&f.net, "net", "", "a network instead of --model: a run, or weights with --arch")
+	flags.StringVar(&f.arch, "arch", "", "architecture of a --net that is weights alone, as in 64-128-10:relu")
+	flags.StringVar(&f.test, "test", "", "examples to predict with --net (default: those of --data)")
+	flags.StringVar(&f.prior, "prior", "normal:1", "prior of every parameter of --net")
+	flags.IntVar(&f.batch, "batch", 0, "minibatches of this size with --net; for sgld, psgld, sghmc, sgnht")
+	flags.IntVar(&s.Chains, "chains", 4, "chains, run in parallel")
+	flags.IntVar(&s.Warmup, "warmup", 1000, "steps before the draws")
+	flags.IntVar(&draws, "draws", 1000, "steps after them, per chain")
+	flags.IntVar(&s.Thin, "thin", 1, "steps per draw that is kept")
+	flags.Float64Var(&s.Step, "step", 0, "step size; needed by sgld, psgld, sghmc and sgnht, tuned by the warm-up of the others")
+	flags.IntVar(&s.Leapfrog, "leapfrog", 10, "mean leapfrog steps of hmc")
+	flags.Float64Var(&s.Friction, "friction", 1, "friction of sghmc, diffusion of sgnht")
+	flags.BoolVar(&s.Dense, "dense", false, "tune a dense metric instead of a diagonal one (hmc, nuts)")
+	flags.Float64Var(&s.Hottest, "hottest", 0, "parallel tempering up to this temperature")
+	flags.IntVar(&s.Rungs, "rungs", 8, "temperatures of parallel tempering")
+	flags.StringVar(&out, "out", "", "folder for the draws (draws.npz) and to continue from (state.json)")
+	flags.Uint64Var(&s.Seed, "seed", 0, "seed of everything random")
+	flags.BoolVar(&asJSON, "json", false, "print one JSON document")
 	return cmd
 }
 

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/kelvin-ml/kelvin/dataset"
+	"github.com/kelvin-ml/kelvin/nn"
+	"github.com/kelvin-ml/kelvin/sampler"
+	"github.com/kelvin-ml/kelvin/thermo"
+	"github.com/spf13/cobra"
+)
+
+// networkFlags are the flags of kelvin sample --net.
+type networkFlags struct {
+	net, arch, data, test, prior string
+	batch                        int
+}
+
+// parseTemperatureList reads "1,0.1,0.01".
+func parseTemperatureList(text string) ([]float64, error) {
+	var temperatures []float64
+	for _, field := range strings.Split(text, ",") {
+		t, err := strconv.ParseFloat(strings.TrimSpace(field), 64)
+		if err != nil || !(t > 0) || math.IsInf(t, 0) {
+			return nil, usagef("--temperature: expected numbers above 0, separated by commas, got %q", field)
+		}
+		temperatures = append(temperatures, t)
+	}
+	return temperatures, nil
+}
+
+// parseNormalPrior reads "normal:1".
+func parseNormalPrior(text string) (float64, error) {
+	rest, ok := strings.CutPrefix(text, "normal:")
+	sd, err := strconv.ParseFloat(rest, 64)
+	if !ok || err != nil || !(sd > 0) || math.IsInf(sd, 0) {
+		return 0, usagef("--prior: expected normal:SD with SD above 0, got %q", text)
+	}
+	return sd, nil
+}
+
+// networkDocument is what kelvin sample --net prints with --json.
+type networkDocument struct {
+	Schema   string         `json:"schema"`
+	Model    string         `json:"model"`
+	Sampler  string         `json:"sampler"`
+	Seed     uint64         `json:"seed"`
+	Prior    string         `json:"prior"`
+	Chains   int            `json:"chains"`
+	Warmup   int            `json:"warmup"`
+	Draws    int            `json:"draws"`
+	Examples int            `json:"examples"` // predicted
+	Curve    []networkPoint `json:"curve"`
+}
+
+type networkPoint struct {
+	Temperature   float64          `json:"temperature"`
+	LogLikelihood thermo.Reading   `json:"log_likelihood"`
+	Accuracy      thermo.Reading   `json:"accuracy"`
+	ECE           thermo.Reading   `json:"ece"`
+	Reliability   []reliabilityBin `json:"reliability"`
+	Energy        thermo.Reading   `json:"energy"`
+	Thermometers  []thermo.Reading `json:"thermometers"`
+	ZerothLaw     thermo.Zeroth    `json:"zeroth_law"`
+	Divergences   int              `json:"divergences"`
+	Findings      []thermo.Finding `json:"findings"`
+}
+
+type reliabilityBin struct {
+	Low        float64 `json:"low"`
+	High       float64 `json:"high"`
+	Examples   int     `json:"examples"`
+	Confidence float64 `json:"confidence"`
+	Accuracy   float64 `json:"accuracy"`
+}
+
+func runSampleNetwork(cmd *cobra.Command, s sampleSettings, f networkFlags, temperatures []float64, draws int, asJSON bool) error {
+	sd, err := parseNormalPrior(f.prior)
+	if err != nil {
+		return err
+	}
+	if f.batch < 0 || f.batch > 0 && slices.Index(samplerNames, s.Sampler) < 3 {
+		return usagef("--batch: expected a sampler without an acceptance test (sgld, psgld, sghmc, sgnht), got %s", s.Sampler)
+	}
+	set, err := dataset.Open(f.data)
+	if err != nil {
+		return err
+	}
+	test := set
+	if f.test != "" {
+		if test, err = dataset.Open(f.test); err != nil {
+			return err
+		}
+	}
+	network, err := openNetwork(f.net, set, &measureFlags{arch: f.arch})
+	if err != nil {
+		return err
+	}
+	d := networkDocument{Schema: schema, Model: f.net, Sampler: s.Sampler, Seed: s.Seed, Prior: f.prior, Chains: s.Chains,
+		Warmup: s.Warmup, Draws: draws, Examples: test.N}
+	show := sampleProgress(cmd.ErrOrStderr(), len(temperatures)*s.Chains*(s.Warmup+draws))
+	for _, t := range temperatures {
+		o := sampler.Options{Chains: s.Chains, Warmup: s.Warmup, Draws: draws, Thin: s.Thin, Temperature: t, Seed: s.Seed, Progress: show}
+		point, err := sampleNetworkAt(cmd.Context(), network, set, test, s.networkKernel(), sd, f.batch, o)
+		if err != nil {
+			return fmt.Errorf("T = %g: %w", t, err)
+		}
+		d.Curve = append(d.Curve, *point)
+	}
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), d)
+	}
+	return d.print(cmd.OutOrStdout())
+}
+
+// networkKernel is kernel with shorter trajectories: those of a network turn
+// late, and the first few doublings give most of what there is to gain.
+func (s *sampleSettings) networkKernel() sampler.Kernel {
+	if k, ok := s.kernel().(sampler.NUTS); ok {
+		return sampler.NUTS{StepSize: k.StepSize / 10, MaxDepth: 6}
+	}
+	return s.kernel()
+}
+
+func sampleNetworkAt(ctx context.Context, network *nn.Network[float32], set, test *dataset.Set, kernel sampler.Kernel, sd float64, batch int, o sampler.Options) (*networkPoint, error) {
+	density := func(chain int) (sampler.Density, error) {
+		d, err := sampler.NewNetworkEnergy(network, set, sd)
+		if err == nil && batch > 0 {
+			err = d.Minibatches(batch, rand.New(rand.NewPCG(o.Seed^0x6d696e69, uint64(chain))))
+		}
+		return d, err
+	}
+	weights := make([]float64, len(network.Params))
+	for i, p := range network.Params {
+		weights[i] = float64(p)
+	}
+	o.Start = func(int, *rand.Rand) []float64 { return weights }
+	r, err := sampler.Run(ctx, density, kernel, o)
+	if err != nil {
+		return nil, err
+	}
+	p, err := sampler.Predict(r, network, test)
+	if err != nil {
+		return nil, err
+	}
+	point := &networkPoint{Temperature: o.Temperature, LogLikelihood: p.LogLikelihood, Accuracy: p.Accuracy, ECE: p.ECE, Energy: r.Energy(),
+		Thermometers: r.Thermometers(), ZerothLaw: r.ZerothLaw(), Findings: []thermo.Finding{}}
+	for _, b := range p.Bins {
+		point.Reliability = append(point.Reliability, reliabilityBin{b.Low, b.High, b.Examples, b.Confidence, b.Accuracy})
+	}
+	for _, c := range r.Chains {
+		point.Divergences += c.Divergences
+	}
+	for _, f := range r.Findings() {
+		// Single weights move between equivalent solutions; the predictions count.
+		if f.ID != "few-draws" && f.ID != "not-mixed" && f.ID != "shallow-trees" {
+			f.Group = fmt.Sprintf("T = %.4g", o.Temperature)
+			point.Findings = append(point.Findings, f)
+		}
+	}
+	return point, nil
+}
+
+func (d networkDocument) print(w io.Writer) error {
+	fmt.Fprintf(w, "%s, prior %s: %d chains × %d draws at each temperature, %d examples predicted, seed %d\n\n", d.Sampler, d.Prior, d.Chains, d.Draws, d.Examples, d.Seed)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "T\tlog-likelihood\taccuracy\tcalibration error\tvirial T\t")
+	var findings []thermo.Finding
+	for _, p := range d.Curve {
+		fmt.Fprintf(t, "%.4g\t", p.Temperature)
+		for _, r := range []thermo.Reading{p.LogLikelihood, p.Accuracy, p.ECE, p.Thermometers[0]} {
+			fmt.Fprintf(t, "%s\t", thermo.FormatError(r.Value, r.StdErr))
+		}
+		fmt.Fprintln(t)
+		findings = append(findings, p.Findings...)
+	}
+	return errors.Join(t.Flush(), printFindings(w, findings))
+}
