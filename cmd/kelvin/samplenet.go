@@ -112,7 +112,7 @@ func runSampleNetwork(cmd *cobra.Command, s sampleSettings, f networkFlags, temp
 		o := sampler.Options{Chains: s.Chains, Warmup: s.Warmup, Draws: draws, Thin: s.Thin, Temperature: t, Seed: s.Seed, Progress: show}
 		point, err := sampleNetworkAt(cmd.Context(), network, set, test, s.networkKernel(), sd, f.batch, o)
 		if err != nil {
-			return fmt.Errorf("T = %g: %w", t, err)
+			return fmt.Errorf("at T = %g: %w", t, err)
 		}
 		d.Curve = append(d.Curve, *point)
 	}
