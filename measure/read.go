@@ -29,7 +29,7 @@ func defaultSteps(c training.Config) int {
 const exactEntropy = "the scheme's own distribution, exact"
 
 // readInitial reads the state of the initialisation scheme.
-func (l *lens) readInitial(ctx context.Context, o Options) (*Result, error) {
+func (l *lens[T]) readInitial(ctx context.Context, o Options) (*Result, error) {
 	if o.Draws == 0 {
 		o.Draws = defaultDraws
 	}
@@ -57,7 +57,7 @@ func (l *lens) readInitial(ctx context.Context, o Options) (*Result, error) {
 
 // initialEntropy returns the exact entropy of an initialisation scheme and, for
 // each layer, how many of its parameters the scheme gives a spread.
-func (l *lens) initialEntropy(scheme string) (thermo.Reading, []thermo.Group, error) {
+func (l *lens[T]) initialEntropy(scheme string) (thermo.Reading, []thermo.Group, error) {
 	scales, err := l.network.InitScales(scheme)
 	if err != nil {
 		return thermo.Reading{}, nil, err
@@ -90,15 +90,12 @@ func (l *lens) initialEntropy(scheme string) (thermo.Reading, []thermo.Group, er
 }
 
 // readTrained reads the state about the trained weights.
-func (l *lens) readTrained(ctx context.Context, o Options) (*Result, error) {
+func (l *lens[T]) readTrained(ctx context.Context, o Options) (*Result, error) {
 	groups := make([]thermo.Group, len(l.network.Groups))
 	for i, g := range l.network.Groups {
 		groups[i] = thermo.Group{Name: g.Name, Size: g.Size}
 	}
-	engine := &heatengine.Meter{}
-	l.meter = engine
-	weights, err := l.atWeights(o, groups)
-	l.meter = nil
+	weights, engine, err := l.atWeights(o, groups)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +149,7 @@ func methodOf(o Options) (method, why string) {
 
 // compare adds the transition from the initial state and what the thermometers
 // say of each other.
-func (l *lens) compare(r *Result, initial, rec *record) error {
+func (l *lens[T]) compare(r *Result, initial, rec *record) error {
 	transition, err := thermo.NewTransition(
 		thermo.State{Name: Initial, Energy: initial.energy.Reading("energy", "", "energy"), Entropy: initial.entropy, Resolution: initial.resolution},
 		thermo.State{Name: Trained, Energy: r.Energy, Entropy: r.Entropy, Resolution: r.Resolution})
@@ -180,7 +177,7 @@ func (l *lens) compare(r *Result, initial, rec *record) error {
 }
 
 // result joins what a record of draws reads.
-func (l *lens) result(o Options, rec *record, groups []thermo.Group) *Result {
+func (l *lens[T]) result(o Options, rec *record, groups []thermo.Group) *Result {
 	unit := "energy"
 	if l.network.Spec.Loss == "ce" {
 		unit = "nat"
@@ -237,7 +234,7 @@ func times(temperature thermo.Reading, k float64) thermo.Reading {
 
 // fillEngines gives every layer the working point of the activation it feeds. A
 // layer that feeds none, as the last one, is an ideal engine: the identity.
-func (l *lens) fillEngines(r *Result) error {
+func (l *lens[T]) fillEngines(r *Result) error {
 	engines, err := l.meter.Layers()
 	if err != nil {
 		return err
@@ -259,7 +256,7 @@ func (l *lens) fillEngines(r *Result) error {
 
 // before measures the initial state, so that its transition to the trained one
 // can be read.
-func (l *lens) before(ctx context.Context, o Options) (*record, error) {
+func (l *lens[T]) before(ctx context.Context, o Options) (*record, error) {
 	entropy, groups, err := l.initialEntropy(o.Init)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/kelvin-ml/kelvin/dataset"
 	"github.com/kelvin-ml/kelvin/heatengine"
@@ -23,19 +24,19 @@ const chunk = 512
 const examplesPerDraw = 4096
 
 // A lens evaluates a network on data, whatever its parameters are.
-type lens struct {
-	network *nn.Network[float32]
+type lens[T nn.Float] struct {
+	network *nn.Network[T]
 	set     *dataset.Set
 	random  *rand.Rand
 	indices []int
-	batch   nn.Batch[float32]
+	batch   nn.Batch[T]
 	grad    []float64         // mean gradient over the examples of the last evaluation
 	meter   *heatengine.Meter // sees every pass, unless nil
 	scratch step
 }
 
-func newLens(network *nn.Network[float32], set *dataset.Set, random *rand.Rand) *lens {
-	l := &lens{network: network, set: set, random: random,
+func newLens[T nn.Float](network *nn.Network[T], set *dataset.Set, random *rand.Rand) *lens[T] {
+	l := &lens[T]{network: network, set: set, random: random,
 		grad: make([]float64, len(network.Params)), indices: make([]int, set.N)}
 	for i := range l.indices {
 		l.indices[i] = i
@@ -46,7 +47,7 @@ func newLens(network *nn.Network[float32], set *dataset.Set, random *rand.Rand) 
 }
 
 // examples returns the indices that the next draw sees: all, or a random subset.
-func (l *lens) examples() []int {
+func (l *lens[T]) examples() []int {
 	if l.set.N <= examplesPerDraw {
 		return l.indices
 	}
@@ -60,7 +61,7 @@ func (l *lens) examples() []int {
 // evaluate returns the energy on the examples and leaves its gradient in l.grad.
 // It goes through them in batches of the given size, and calls each, which may
 // be nil, after every one.
-func (l *lens) evaluate(examples []int, size int, each func(*nn.Observation) error) (energy float64, err error) {
+func (l *lens[T]) evaluate(examples []int, size int, each func(*nn.Observation) error) (energy float64, err error) {
 	clear(l.grad)
 	var observation *nn.Observation
 	if each != nil {
@@ -116,13 +117,13 @@ func (r *record) add(energy float64, virial []float64) error {
 
 // initial draws the state of the initialisation scheme: independent parameters,
 // centre 0.
-func (l *lens) initial(ctx context.Context, o Options, groups []thermo.Group) (*record, error) {
+func (l *lens[T]) initial(ctx context.Context, o Options, groups []thermo.Group) (*record, error) {
 	r, err := newRecord(groups)
 	if err != nil {
 		return nil, err
 	}
 	virial := make([]float64, len(groups))
-	saved := append([]float32(nil), l.network.Params...)
+	saved := slices.Clone(l.network.Params)
 	defer copy(l.network.Params, saved)
 	for r.draws < o.Draws && ctx.Err() == nil {
 		if err := l.network.Init(o.Init, l.random); err != nil {
@@ -143,7 +144,7 @@ func (l *lens) initial(ctx context.Context, o Options, groups []thermo.Group) (*
 	return r, nil
 }
 
-func dot(a []float32, b []float64) float64 {
+func dot[T nn.Float](a []T, b []float64) float64 {
 	sum := 0.0
 	for i, x := range a {
 		sum += float64(x) * b[i]
@@ -155,11 +156,11 @@ func dot(a []float32, b []float64) float64 {
 // θ* itself then drops out of each pair, whose mean is one independent draw. The
 // width s is where the mean energy has risen by its own standard error on the
 // data: these are the weights that the data cannot tell from θ*.
-func (l *lens) posterior(ctx context.Context, o Options, groups []thermo.Group, weights *weightsReading) (*record, error) {
+func (l *lens[T]) posterior(ctx context.Context, o Options, groups []thermo.Group, weights *weightsReading) (*record, error) {
 	if !(weights.energyError > 0) {
 		return nil, fmt.Errorf("posterior: every example has the same loss, %.3g: the energy has no standard error to set a width by", weights.Energy)
 	}
-	centre := append([]float32(nil), l.network.Params...)
+	centre := slices.Clone(l.network.Params)
 	defer copy(l.network.Params, centre)
 	width, err := l.width(ctx, centre, weights.Energy, weights.energyError)
 	if err != nil {
@@ -186,14 +187,14 @@ func (l *lens) posterior(ctx context.Context, o Options, groups []thermo.Group, 
 }
 
 // pair evaluates one antithetic pair of the posterior: mean energy and virials.
-func (l *lens) pair(centre []float32, width float64) (energy float64, virial []float64, err error) {
-	displacement := make([]float32, len(centre))
+func (l *lens[T]) pair(centre []T, width float64) (energy float64, virial []float64, err error) {
+	displacement := make([]T, len(centre))
 	for i := range displacement {
-		displacement[i] = float32(width * l.random.NormFloat64())
+		displacement[i] = T(width * l.random.NormFloat64())
 	}
 	virial = make([]float64, len(l.network.Groups))
 	examples := l.examples()
-	for _, sign := range []float32{1, -1} {
+	for _, sign := range []T{1, -1} {
 		for i, d := range displacement {
 			l.network.Params[i] = centre[i] + sign*d
 		}
@@ -212,7 +213,7 @@ func (l *lens) pair(centre []float32, width float64) (energy float64, virial []f
 // width returns the s at which N(θ*, s²I) has a mean energy of the given rise
 // above that of the weights. It brackets s by doubling, then bisects ln s, with
 // the same random directions throughout.
-func (l *lens) width(ctx context.Context, centre []float32, energy, rise float64) (float64, error) {
+func (l *lens[T]) width(ctx context.Context, centre []T, energy, rise float64) (float64, error) {
 	const pairs, bisections = 8, 16
 	random, seed := l.random, l.random.Uint64()
 	defer func() { l.random = random }()
@@ -265,7 +266,7 @@ const narrowest, widest = 1e-6, 1e3
 // fluctuations lets the trainer go on: a first stretch of o.Draws steps finds the
 // centre θ̄, a second one is measured about it. Every step is one, correlated,
 // draw. The trainer's weights and optimiser go on with it.
-func (l *lens) fluctuations(ctx context.Context, o Options, groups []thermo.Group) (*record, error) {
+func (l *lens[T]) fluctuations(ctx context.Context, o Options, groups []thermo.Group) (*record, error) {
 	t := o.Trainer
 	r, err := newRecord(groups)
 	if err != nil {
@@ -323,7 +324,7 @@ type step struct {
 
 // step reads the trainer's last step about the centre m. Its scratch belongs to
 // the lens.
-func (l *lens) step(t *training.Trainer, centre []float64) *step {
+func (l *lens[T]) step(t *training.Trainer, centre []float64) *step {
 	s := &l.scratch
 	update := t.Optimizer.Update()
 	s.distance = 0
@@ -343,7 +344,7 @@ func (l *lens) step(t *training.Trainer, centre []float64) *step {
 }
 
 // settle takes o.Draws steps and returns the mean and spread of the weights.
-func (l *lens) settle(ctx context.Context, o Options) (*spread, error) {
+func (l *lens[T]) settle(ctx context.Context, o Options) (*spread, error) {
 	s := newSpread(len(o.Trainer.Network.Params))
 	for i := 0; i < o.Draws; i++ {
 		if err := ctx.Err(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/kelvin-ml/kelvin/heatengine"
 	"github.com/kelvin-ml/kelvin/nn"
 	"github.com/kelvin-ml/kelvin/thermo"
 	"github.com/kelvin-ml/kelvin/training"
@@ -25,8 +26,26 @@ type weightsReading struct {
 	energyError      float64 // standard error of the energy, from the scatter of the examples
 }
 
-// atWeights reads the trained weights on all examples, in random order.
-func (l *lens) atWeights(o Options, groups []thermo.Group) (*weightsReading, error) {
+// atWeights reads the trained weights on all examples, in random order. At a
+// minimum gradients cancel, so this one pass is made in float64.
+func (l *lens[T]) atWeights(o Options, groups []thermo.Group) (*weightsReading, *heatengine.Meter, error) {
+	network, err := nn.New[float64](l.network.Spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, p := range l.network.Params {
+		network.Params[i] = float64(p)
+	}
+	for i, x := range l.network.State {
+		network.State[i] = float64(x)
+	}
+	precise := newLens(network, l.set, l.random)
+	precise.meter = &heatengine.Meter{}
+	w, err := precise.readWeights(o, groups)
+	return w, precise.meter, err
+}
+
+func (l *lens[T]) readWeights(o Options, groups []thermo.Group) (*weightsReading, error) {
 	w := &weightsReading{gradNorm: make([]float64, len(groups)), virial: make([]float64, len(groups))}
 	var err error
 	if w.noise, err = thermo.NewGradientNoise(groups); err != nil {
@@ -89,12 +108,12 @@ func (w *weightsReading) addSGDNoise(t *training.Trainer) error {
 
 // addNoise adds the last batch: per-example gradients of the loss and their
 // mean, from which the weight decay in the network's gradient is taken off.
-func (l *lens) addNoise(noise *thermo.GradientNoise, obs *nn.Observation) error {
+func (l *lens[T]) addNoise(noise *thermo.GradientNoise, obs *nn.Observation) error {
 	if l.batch.N < 2 {
 		return nil // a last example alone tells nothing of scatter
 	}
 	sums, means := l.scratch.virial, l.scratch.squares
-	decay := float32(l.network.Spec.WeightDecay)
+	decay := T(l.network.Spec.WeightDecay)
 	for i, g := range l.network.Groups {
 		sums[i], means[i] = 0, 0
 		for _, norm2 := range obs.GradNorm2[i] {
@@ -110,7 +129,7 @@ func (l *lens) addNoise(noise *thermo.GradientNoise, obs *nn.Observation) error 
 
 // addChoices adds the labels of the last batch as choices among their logits,
 // and counts those that are the largest.
-func (l *lens) addChoices(labels *thermo.Likelihood) (hits int, err error) {
+func (l *lens[T]) addChoices(labels *thermo.Likelihood) (hits int, err error) {
 	outputs := l.network.Outputs()
 	energies := make([]float64, len(outputs)/l.batch.N)
 	for i, label := range l.batch.Labels {

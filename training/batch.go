@@ -13,7 +13,7 @@ import (
 
 // Minibatch fills batch with the examples of the given indices, reusing its
 // memory.
-func Minibatch(set *dataset.Set, indices []int, batch *nn.Batch[float32]) {
+func Minibatch[T nn.Float](set *dataset.Set, indices []int, batch *nn.Batch[T]) {
 	features := set.Features()
 	batch.N = len(indices)
 	batch.X = resize(batch.X, len(indices)*features)
@@ -24,13 +24,24 @@ func Minibatch(set *dataset.Set, indices []int, batch *nn.Batch[float32]) {
 		batch.Y = resize(batch.Y, len(indices)*set.Outputs)
 	}
 	for row, i := range indices {
-		copy(batch.X[row*features:(row+1)*features], set.X[i*features:])
+		convert(batch.X[row*features:(row+1)*features], set.X[i*features:])
 		if set.Labels != nil {
 			batch.Labels[row] = set.Labels[i]
 		}
 		if set.Y != nil {
-			copy(batch.Y[row*set.Outputs:(row+1)*set.Outputs], set.Y[i*set.Outputs:])
+			convert(batch.Y[row*set.Outputs:(row+1)*set.Outputs], set.Y[i*set.Outputs:])
 		}
+	}
+}
+
+// convert fills dst from the beginning of src.
+func convert[T nn.Float](dst []T, src []float32) {
+	if same, ok := any(dst).([]float32); ok {
+		copy(same, src)
+		return
+	}
+	for i := range dst {
+		dst[i] = T(src[i])
 	}
 }
 
