@@ -38,6 +38,10 @@ const (
 // A Meter accumulates the working points of every activation layer of one
 // network, batch after batch, in memory that does not grow with the examples.
 type Meter struct {
+	// Drawn says that the weights are drawn anew now and then: EndDraw closes each
+	// draw, and errors are those of independent draws instead of examples.
+	Drawn bool
+
 	layers []*accumulator
 }
 
@@ -80,10 +84,18 @@ func Observe[T nn.Float](m *Meter, network *nn.Network[T]) error {
 			return fmt.Errorf("observing layer %s with %d units: the meter was built for layer %s with %d",
 				s.Name, s.Units, a.name, len(a.unitOut))
 		}
-		observe(m.layers[i], s.Z, s.A, s.Rows, s.Units)
+		observe(m.layers[i], s.Z, s.A, s.Rows, s.Units, m.Drawn)
 		i++
 	}
 	return nil
+}
+
+// EndDraw closes one draw of the weights.
+func (m *Meter) EndDraw() {
+	for _, a := range m.layers {
+		a.cross.add(a.draw.mx, a.draw.my)
+		a.draw = moments{}
+	}
 }
 
 func newAccumulator(name, group, activation string, units int) (*accumulator, error) {
@@ -105,7 +117,11 @@ func newAccumulator(name, group, activation string, units int) (*accumulator, er
 	return a, nil
 }
 
-func observe[T nn.Float](a *accumulator, z, phi []T, rows, units int) {
+func observe[T nn.Float](a *accumulator, z, phi []T, rows, units int, drawn bool) {
+	each := &a.cross
+	if drawn {
+		each = &a.draw
+	}
 	for r := range rows {
 		var in, out float64
 		zr, ar := z[r*units:(r+1)*units], phi[r*units:(r+1)*units]
@@ -118,7 +134,7 @@ func observe[T nn.Float](a *accumulator, z, phi []T, rows, units int) {
 				a.unitFlat[u]++
 			}
 		}
-		a.cross.add(in/float64(units), out/float64(units))
+		each.add(in/float64(units), out/float64(units))
 	}
 	a.examples += rows
 }

@@ -37,7 +37,7 @@ func (l *lens[T]) readInitial(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.meter = &heatengine.Meter{}
+	l.meter = &heatengine.Meter{Drawn: true}
 	rec, err := l.initial(ctx, o, groups)
 	if err != nil {
 		return nil, err

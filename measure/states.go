@@ -136,6 +136,9 @@ func (l *lens[T]) initial(ctx context.Context, o Options, groups []thermo.Group)
 		for i, g := range l.network.Groups {
 			virial[i] = dot(l.network.Params[g.Offset:g.Offset+g.Size], l.grad[g.Offset:])
 		}
+		if l.meter != nil {
+			l.meter.EndDraw()
+		}
 		if err := r.add(energy, virial); err != nil {
 			return nil, err
 		}
