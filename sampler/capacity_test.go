@@ -48,6 +48,9 @@ func (d twoLevel) Gradient(theta, gradient []float64) float64 {
 
 // The curve of a system with a transition, against quadrature in the radius.
 func TestCapacityPeak(t *testing.T) {
+	if !*long {
+		t.Skip("SKIP: takes 5 seconds; run with -long")
+	}
 	d := twoLevel{2, 30}
 	var temperatures []float64
 	for i := range 13 {

@@ -19,7 +19,7 @@ func TestSGLDTooHot(t *testing.T) {
 	const T = 0.75
 	step := 2 * (1 - 0.75/0.79)
 	d := gaussian{lambda: []float64{1, 1, 1, 1, 1, 1, 1, 1}}
-	r := run(t, d, SGLD{step}, Options{Warmup: 500, Draws: 40000, Thin: 1, Temperature: T, Seed: 1, Curvature: true})
+	r := run(t, d, SGLD{step}, Options{Warmup: 500, Draws: 40000, Thin: 4, Temperature: T, Seed: 1, Curvature: true})
 	for _, reading := range r.Thermometers() {
 		near(t, reading.Name, reading.Value, 0.79, reading.StdErr)
 		if !reading.Valid() || reading.StdErr > 0.005 {
@@ -34,7 +34,7 @@ func TestSGLDTooHot(t *testing.T) {
 		t.Errorf("the thermometers agree with each other, not with the bath: %+v", z)
 	}
 	// A quarter of the step passes.
-	r = run(t, d, SGLD{step / 4.2}, Options{Warmup: 2000, Draws: 40000, Thin: 1, Temperature: T, Seed: 1, Curvature: true})
+	r = run(t, d, SGLD{step / 4.2}, Options{Warmup: 2000, Draws: 40000, Thin: 8, Temperature: T, Seed: 1, Curvature: true})
 	if findings := r.Findings(); len(findings) != 0 {
 		t.Errorf("findings: %+v", findings)
 	}
