@@ -50,7 +50,8 @@ type accumulator struct {
 	activation  string
 	phi         theory.Activation
 	flatSlope   float64   // |φ.| below which a bounded activation is flat; 0 for the others
-	cross       moments   // of (energy in, energy out) per example
+	cross       moments   // of (energy in, energy out) per example or draw
+	draw        moments   // per example of the open draw
 	unitOut     []float64 // Σ φ(z)² per unit
 	unitFlat    []int     // examples on which the unit is flat
 	examples    int

