@@ -59,7 +59,7 @@ func FormatError(value, stderr float64) string {
 	}
 	magnitude := math.Max(math.Abs(value), stderr)
 	exponent := math.Floor(math.Log10(magnitude))
-	if exponent < -4 || exponent > 5 {
+	if exponent < -3 || exponent > 5 {
 		scale := math.Pow(10, exponent)
 		return fmt.Sprintf("(%s)×10%s", FormatError(value/scale, stderr/scale), superscript(int(exponent)))
 	}
