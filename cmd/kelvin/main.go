@@ -61,6 +61,7 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		newCapacityCommand(),
+		newCompareCommand(),
 		newCurvatureCommand(),
 		newDataCommand(),
 		newDemoCommand(),
