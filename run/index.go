@@ -1,149 +1,270 @@
 package run
 
 import (
+	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-// indexVersion changes with the layout of index.sqlite.
-const indexVersion = 1
+const indexFile = "index.sqlite"
 
 // An Index answers questions about a run without reading all its records. It is
-// only a view: it is made again from events.jsonl when it is missing, damaged,
-// of another version, or older than the records.
+// only a view of events.jsonl: OpenIndex adds what was appended since it was
+// last opened, and makes it anew when it is missing, damaged, of another version,
+// or when the records are not those that it has seen.
 type Index struct{ db *sql.DB }
 
-// A Point is one value of a series.
+// A Series names what was recorded of a layer, or (Layer "") of the whole system.
+type Series struct{ Layer, Name string }
+
+// A Point is one value of a series. It may be NaN or infinite.
 type Point struct {
 	Step  int64
 	Value float64
 }
 
-// OpenIndex opens the index of the run in dir, made anew if it has to be. A torn
-// last line of the records is left out, and returned as the warning.
+// OpenIndex opens the index of the run in dir, brought up to date. Lines that are
+// torn or no records are left out, and the warning says which.
 func OpenIndex(dir string) (index *Index, warning string, err error) {
 	if err := check(dir); err != nil {
 		return nil, "", err
 	}
-	info, err := os.Stat(filepath.Join(dir, eventsFile))
-	if err != nil {
-		return nil, "", fmt.Errorf("indexing run: %w", err)
-	}
-	stamp := fmt.Sprintf("%d %d %d", indexVersion, info.Size(), info.ModTime().UnixNano())
-	path := filepath.Join(dir, "index.sqlite")
-	if index, ok := existing(path, stamp); ok {
-		return index, "", nil
-	}
-	temporary := fmt.Sprintf("%s.%d", path, os.Getpid())
-	defer os.Remove(temporary)
-	os.Remove(temporary) // of a process of the same number that was killed
-	warning, err = build(dir, temporary, stamp)
-	if err == nil {
-		err = os.Rename(temporary, path)
+	path := filepath.Join(dir, indexFile)
+	index, warning, err = openIndex(dir, path)
+	switch sqliteCode(err) {
+	case 11, 26: // damaged, or no database at all
+		os.Remove(path)
+		os.Remove(path + "-journal")
+		index, warning, err = openIndex(dir, path)
+	case 8, 14: // the folder is only to be read
+		index, warning, err = openIndex(dir, ":memory:")
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("indexing run %s: %w", dir, err)
 	}
-	index, ok := existing(path, stamp)
-	if !ok {
-		return nil, "", fmt.Errorf("indexing run %s: another process is indexing it too", dir)
-	}
 	return index, warning, nil
 }
 
-func existing(path, stamp string) (*Index, bool) {
-	if _, err := os.Stat(path); err != nil {
-		return nil, false
+// sqliteCode returns the result code of an error of SQLite, 0 for any other.
+func sqliteCode(err error) int {
+	var failure interface{ Code() int }
+	if errors.As(err, &failure) {
+		return failure.Code() & 0xff // without what extends it
 	}
-	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro")
-	if err != nil {
-		return nil, false
-	}
-	var found string
-	if err := db.QueryRow(`SELECT stamp FROM meta`).Scan(&found); err != nil || found != stamp {
-		db.Close()
-		return nil, false
-	}
-	return &Index{db}, true
+	return 0
 }
 
-func build(dir, path, stamp string) (warning string, err error) {
-	db, err := sql.Open("sqlite", "file:"+path)
+func openIndex(dir, path string) (*Index, string, error) {
+	escaped := strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
+	db, err := sql.Open("sqlite", "file:"+escaped+"?_pragma=busy_timeout(60000)&_pragma=synchronous(off)&_txlock=immediate")
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	tx, err := db.Begin()
+	db.SetMaxOpenConns(1) // in memory, every connection would have its own
+	warning, err := update(db, filepath.Join(dir, eventsFile))
 	if err != nil {
-		return "", err
+		return nil, "", errors.Join(err, db.Close())
 	}
-	defer tx.Rollback() // does nothing after Commit
-	_, err = tx.Exec(`
-		CREATE TABLE meta (stamp TEXT);
-		CREATE TABLE series (id INTEGER PRIMARY KEY, layer TEXT, name TEXT, UNIQUE (layer, name));
-		CREATE TABLE points (series INTEGER, step INTEGER, value REAL, PRIMARY KEY (series, step)) WITHOUT ROWID`)
+	return &Index{db}, warning, nil
+}
+
+// Close closes the index.
+func (x *Index) Close() error { return x.db.Close() }
+
+// List returns the series there are, by layer and name.
+func (x *Index) List() ([]Series, error) {
+	rows, err := x.db.Query(`SELECT layer, name FROM series ORDER BY layer, name`)
 	if err != nil {
-		return "", err
+		return nil, fmt.Errorf("reading index: %w", err)
 	}
-	insert, err := tx.Prepare(`INSERT OR REPLACE INTO points VALUES (?, ?, ?)`)
-	if err != nil {
-		return "", err
-	}
-	ids := map[[2]string]int64{}
-	for record, err := range Records(dir) {
-		var torn *TornError
-		if errors.As(err, &torn) {
-			warning = torn.Error()
-			break
+	defer rows.Close()
+	var list []Series
+	for rows.Next() {
+		var s Series
+		if err := rows.Scan(&s.Layer, &s.Name); err != nil {
+			return nil, fmt.Errorf("reading index: %w", err)
 		}
-		if err != nil {
-			return "", err
-		}
-		for name, value := range record.Values {
-			key := [2]string{record.Layer, name}
-			if _, ok := ids[key]; !ok {
-				ids[key] = int64(len(ids))
-				if _, err := tx.Exec(`INSERT INTO series VALUES (?, ?, ?)`, ids[key], record.Layer, name); err != nil {
-					return "", err
-				}
-			}
-			if _, err := insert.Exec(ids[key], record.Step, value); err != nil {
-				return "", err
-			}
-		}
+		list = append(list, s)
 	}
-	if _, err := tx.Exec(`INSERT INTO meta VALUES (?)`, stamp); err != nil {
-		return "", err
-	}
-	return warning, tx.Commit()
+	return list, rows.Err()
 }
 
 // Series returns the values of one name, of a layer or (layer "") of the whole
-// system, by step. What was never recorded is an empty series; NaN comes back
-// as a missing point.
+// system, by step. What was never recorded is an empty series. Of two values of
+// one step the later record counts.
 func (x *Index) Series(layer, name string) ([]Point, error) {
+	return x.Range(layer, name, math.MinInt64, math.MaxInt64)
+}
+
+// Range is Series from one step to another, both included.
+func (x *Index) Range(layer, name string, from, to int64) ([]Point, error) {
 	rows, err := x.db.Query(`
-		SELECT step, value FROM points JOIN series ON points.series = series.id
-		WHERE layer = ? AND name = ? AND value IS NOT NULL ORDER BY step`, layer, name)
+		SELECT points FROM chunks JOIN series ON chunks.series = series.id
+		WHERE layer = ? AND name = ? AND last >= ? AND first <= ? ORDER BY number`, layer, name, from, to)
 	if err != nil {
 		return nil, fmt.Errorf("reading index: %w", err)
 	}
 	defer rows.Close()
 	var points []Point
 	for rows.Next() {
-		var p Point
-		if err := rows.Scan(&p.Step, &p.Value); err != nil {
+		var chunk sql.RawBytes
+		if err := rows.Scan(&chunk); err != nil {
 			return nil, fmt.Errorf("reading index: %w", err)
 		}
-		points = append(points, p)
+		for p := range unpack(chunk) {
+			if p.Step >= from && p.Step <= to {
+				points = append(points, p)
+			}
+		}
 	}
-	return points, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("reading index: %w", err)
+	}
+	return byStep(points), nil
 }
 
-// Close closes the index.
-func (x *Index) Close() error { return x.db.Close() }
+// byStep sorts points and keeps the last of each step.
+func byStep(points []Point) []Point {
+	ordered := func(a, b Point) int {
+		switch {
+		case a.Step < b.Step:
+			return -1
+		case a.Step > b.Step:
+			return 1
+		}
+		return 0
+	}
+	if !slices.IsSortedFunc(points, ordered) {
+		slices.SortStableFunc(points, ordered)
+	}
+	kept := points[:0]
+	for i, p := range points {
+		if i+1 == len(points) || points[i+1].Step != p.Step {
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}
+
+// A Bucket sums up the points of an interval of steps.
+type Bucket struct {
+	First, Last    int64   // the steps of its first and last point
+	Points         int     // that are finite
+	Min, Mean, Max float64 // of the finite points; NaN if there are none
+	NotFinite      int     // points that are NaN or infinite
+}
+
+// Buckets returns Range summed up in at most n intervals of equal numbers of
+// steps, between the first and the last point in the range. Intervals without a
+// point are left out.
+func (x *Index) Buckets(layer, name string, from, to int64, n int) ([]Bucket, error) {
+	points, err := x.Range(layer, name, from, to)
+	if err != nil || len(points) == 0 || n < 1 {
+		return nil, err
+	}
+	first := points[0].Step
+	width := uint64(points[len(points)-1].Step-first)/uint64(n) + 1
+	var buckets []Bucket
+	current := uint64(math.MaxUint64)
+	for _, p := range points {
+		if interval := uint64(p.Step-first) / width; interval != current || len(buckets) == 0 {
+			current = interval
+			buckets = append(buckets, Bucket{First: p.Step, Min: math.Inf(1), Max: math.Inf(-1)})
+		}
+		buckets[len(buckets)-1].add(p)
+	}
+	for i := range buckets {
+		b := &buckets[i]
+		if b.Points == 0 {
+			b.Min, b.Mean, b.Max = math.NaN(), math.NaN(), math.NaN()
+		}
+	}
+	return buckets, nil
+}
+
+func (b *Bucket) add(p Point) {
+	b.Last = p.Step
+	if !finite(p.Value) {
+		b.NotFinite++
+		return
+	}
+	b.Points++
+	b.Min, b.Max = math.Min(b.Min, p.Value), math.Max(b.Max, p.Value)
+	k := 1 / float64(b.Points)
+	b.Mean = b.Mean*(1-k) + p.Value*k // neither overflows nor needs a sum
+}
+
+// pointSize is the length of a point in a chunk: step, then value, little-endian.
+const pointSize = 16
+
+func pack(points []Point) []byte {
+	chunk := make([]byte, 0, len(points)*pointSize)
+	for _, p := range points {
+		chunk = binary.LittleEndian.AppendUint64(chunk, uint64(p.Step))
+		chunk = binary.LittleEndian.AppendUint64(chunk, math.Float64bits(p.Value))
+	}
+	return chunk
+}
+
+func unpack(chunk []byte) func(yield func(Point) bool) {
+	return func(yield func(Point) bool) {
+		for ; len(chunk) >= pointSize; chunk = chunk[pointSize:] {
+			p := Point{
+				Step:  int64(binary.LittleEndian.Uint64(chunk)),
+				Value: math.Float64frombits(binary.LittleEndian.Uint64(chunk[8:])),
+			}
+			if !yield(p) {
+				return
+			}
+		}
+	}
+}
+
+// update brings the index up to date with path, in one transaction, so that
+// several processes may do so at once and none sees half of it.
+func update(db *sql.DB, path string) (warning string, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	now := state{version: indexVersion, size: info.Size(), time: info.ModTime().UnixNano()}
+	old, err := readState(db)
+	if err == nil && old.sees(now) {
+		return old.warning, nil
+	}
+	tx, err := db.BeginTx(context.Background(), nil)
+	if err != nil {
+		return "", err
+	}
+	defer tx.Rollback() // does nothing after Commit
+	if old, err = readState(tx); err == nil && old.sees(now) {
+		return old.warning, nil // another process was faster
+	}
+	if err != nil || !old.begins(path, now) {
+		old = state{next: place{number: 1}}
+		if _, err := tx.Exec(layout); err != nil {
+			return "", err
+		}
+	}
+	b := builder{tx: tx, path: path, next: old.next, warning: old.lasting, lasting: old.lasting}
+	if err := b.read(); err != nil {
+		return "", err
+	}
+	now.next, now.warning, now.lasting = b.next, b.warning, b.lasting
+	if now.tail, err = tail(path, b.next.offset); err != nil {
+		return "", err
+	}
+	if err := now.write(tx); err != nil {
+		return "", err
+	}
+	return now.warning, tx.Commit()
+}

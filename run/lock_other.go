@@ -25,3 +25,9 @@ func acquire(path string) (*os.File, error) {
 }
 
 func release(f *os.File) error { return errors.Join(f.Close(), os.Remove(f.Name())) }
+
+// held reports whether a process holds the lock at path.
+func held(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,7 +20,12 @@ func acquire(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	err = flock(f, unix.LOCK_EX)
+	for try := 0; try < 5 && errors.Is(err, unix.EWOULDBLOCK); try++ {
+		time.Sleep(10 * time.Millisecond) // it may only be looked at: see held
+		err = flock(f, unix.LOCK_EX)
+	}
+	if err != nil {
 		holder, _ := io.ReadAll(io.LimitReader(f, 64))
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
@@ -36,4 +42,16 @@ func acquire(path string) (*os.File, error) {
 	return f, nil
 }
 
+func flock(f *os.File, how int) error { return unix.Flock(int(f.Fd()), how|unix.LOCK_NB) }
+
 func release(f *os.File) error { return f.Close() }
+
+// held reports whether a process holds the lock at path.
+func held(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close() // releases it again
+	return errors.Is(flock(f, unix.LOCK_SH), unix.EWOULDBLOCK)
+}

@@ -1,8 +1,8 @@
 package run
 
 import (
-	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -34,98 +34,78 @@ const (
 
 // MarshalJSON writes the record as one flat object. Values that JSON has no
 // number for are the strings "NaN", "Infinity" and "-Infinity".
-func (r Record) MarshalJSON() ([]byte, error) {
-	line := fmt.Appendf(nil, `{"v":%d,"t":%s,"step":%d,"kind":%s`, Version, strconv.FormatFloat(r.Time, 'f', 3, 64), r.Step, quote(r.Kind))
+func (r Record) MarshalJSON() ([]byte, error) { return r.append(nil) }
+
+func (r Record) append(line []byte) ([]byte, error) {
+	if r.Kind == "" {
+		return nil, errors.New("record: it has no kind")
+	}
+	if !finite(r.Time) {
+		return nil, fmt.Errorf("record: its time is %g", r.Time)
+	}
+	line = append(line, `{"v":`...)
+	line = strconv.AppendInt(line, Version, 10)
+	line = strconv.AppendFloat(append(line, `,"t":`...), r.Time, 'f', -1, 64)
+	line = strconv.AppendInt(append(line, `,"step":`...), r.Step, 10)
+	line = appendQuoted(append(line, `,"kind":`...), r.Kind)
 	if r.Layer != "" {
-		line = fmt.Appendf(line, `,"layer":%s`, quote(r.Layer))
+		line = appendQuoted(append(line, `,"layer":`...), r.Layer)
 	}
 	if r.Text != "" {
-		line = fmt.Appendf(line, `,"text":%s`, quote(r.Text))
+		line = appendQuoted(append(line, `,"text":`...), r.Text)
 	}
 	names := make([]string, 0, len(r.Values))
 	for name := range r.Values {
+		if reserved(name) {
+			return nil, fmt.Errorf("record: %q is not a name for a value", name)
+		}
 		names = append(names, name)
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		if reserved[name] {
-			return nil, fmt.Errorf("record: %q is not a name for a value", name)
-		}
-		line = fmt.Appendf(line, `,%s:`, quote(name))
-		switch x := r.Values[name]; {
-		case math.IsNaN(x):
-			line = append(line, `"NaN"`...)
-		case math.IsInf(x, 1):
-			line = append(line, `"Infinity"`...)
-		case math.IsInf(x, -1):
-			line = append(line, `"-Infinity"`...)
-		default:
-			line = strconv.AppendFloat(line, x, 'g', -1, 64)
-		}
+		line = append(appendQuoted(append(line, ','), name), ':')
+		line = appendNumber(line, r.Values[name])
 	}
 	return append(line, '}'), nil
 }
 
-var reserved = map[string]bool{"v": true, "t": true, "step": true, "kind": true, "layer": true, "text": true}
+func reserved(name string) bool {
+	switch name {
+	case "", "v", "t", "step", "kind", "layer", "text":
+		return true
+	}
+	return false
+}
 
-func quote(s string) []byte {
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+func appendNumber(line []byte, x float64) []byte {
+	switch {
+	case math.IsNaN(x):
+		return append(line, `"NaN"`...)
+	case math.IsInf(x, 1):
+		return append(line, `"Infinity"`...)
+	case math.IsInf(x, -1):
+		return append(line, `"-Infinity"`...)
+	}
+	return strconv.AppendFloat(line, x, 'g', -1, 64)
+}
+
+func appendQuoted(line []byte, s string) []byte {
 	b, err := json.Marshal(s)
 	if err != nil {
 		panic(err) // strings always marshal
 	}
-	return b
+	return append(line, b...)
 }
 
 // UnmarshalJSON reads one record. Fields that are neither numbers nor known are
 // skipped, so that other writers may add their own.
 func (r *Record) UnmarshalJSON(line []byte) error {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(line, &fields); err != nil {
+	var d decoder
+	if err := d.decode(line); err != nil {
 		return err
 	}
-	version := 0
-	if err := json.Unmarshal(fields["v"], &version); err != nil || version != Version {
-		return fmt.Errorf(`record: expected "v":%d, got %s`, Version, fields["v"])
-	}
-	*r = Record{}
-	for _, f := range []struct {
-		name     string
-		into     any
-		required bool
-	}{{"t", &r.Time, true}, {"step", &r.Step, true}, {"kind", &r.Kind, true}, {"layer", &r.Layer, false}, {"text", &r.Text, false}} {
-		raw, ok := fields[f.name]
-		if !ok && !f.required {
-			continue
-		}
-		if err := json.Unmarshal(raw, f.into); err != nil {
-			return fmt.Errorf("record: field %q: expected %T, got %q", f.name, f.into, raw)
-		}
-	}
-	for name, raw := range fields {
-		if reserved[name] {
-			continue
-		}
-		x, ok := number(raw)
-		if !ok {
-			continue
-		}
-		if r.Values == nil {
-			r.Values = map[string]float64{}
-		}
-		r.Values[name] = x
-	}
+	*r = d.record()
 	return nil
-}
-
-func number(raw []byte) (float64, bool) {
-	switch string(bytes.Trim(raw, `"`)) {
-	case "NaN":
-		return math.NaN(), true
-	case "Infinity":
-		return math.Inf(1), true
-	case "-Infinity":
-		return math.Inf(-1), true
-	}
-	x, err := strconv.ParseFloat(string(raw), 64)
-	return x, err == nil
 }

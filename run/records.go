@@ -26,93 +26,132 @@ func (e *TornError) Error() string {
 	return fmt.Sprintf("%s: the last line, at offset %d, is torn after %d bytes and was skipped", e.Path, e.Offset, e.Bytes)
 }
 
-// A line is one whole line of events.jsonl.
-type line struct {
-	text   []byte // reused
-	number int
+// A LineError reports a line that is not a record.
+type LineError struct {
+	Path   string
+	Line   int   // from 1
+	Offset int64 // of the line in the file, in bytes
+	Err    error
+}
+
+func (e *LineError) Error() string {
+	return fmt.Sprintf("reading %s: line %d, at offset %d: %v", e.Path, e.Line, e.Offset, e.Err)
+}
+
+func (e *LineError) Unwrap() error { return e.Err }
+
+// A place is where a line begins.
+type place struct {
+	number int // of the line, from 1
 	offset int64
 }
 
-// lines yields the whole lines of the run in dir, and last a [TornError] if the
-// file does not end with a newline.
-func lines(dir string) iter.Seq2[line, error] {
+// A line is one line of events.jsonl.
+type line struct {
+	place
+	text   []byte // with its newline; reused
+	length int64  // of text, or of a line too long to be one
+	last   bool   // nothing follows, not even a newline
+}
+
+// lines yields the lines of path from a place on. A line that is too long is a
+// [LineError], and the next one follows; after any other error nothing does.
+func lines(path string, from place) iter.Seq2[line, error] {
 	return func(yield func(line, error) bool) {
-		path := filepath.Join(dir, eventsFile)
 		f, err := os.Open(path)
+		if err == nil {
+			defer f.Close()
+			_, err = f.Seek(from.offset, io.SeekStart)
+		}
 		if err != nil {
 			yield(line{}, fmt.Errorf("reading run: %w", err))
 			return
 		}
-		defer f.Close()
 		r := bufio.NewReaderSize(f, maxLine)
-		l := line{number: 1}
+		l := line{place: from}
 		for {
 			l.text, err = r.ReadSlice('\n')
+			l.length = int64(len(l.text))
+			more := true
 			switch {
-			case err == io.EOF && len(l.text) == 0:
+			case err == io.EOF && l.length == 0:
 				return
-			case err == io.EOF:
-				yield(line{}, &TornError{path, l.offset, len(l.text)})
-				return
+			case err == nil || err == io.EOF:
+				l.last = err == io.EOF
+				more = yield(l, nil)
 			case errors.Is(err, bufio.ErrBufferFull):
-				yield(line{}, fmt.Errorf("reading %s: line %d, at offset %d, is longer than %d bytes", path, l.number, l.offset, maxLine))
-				return
-			case err != nil:
-				yield(line{}, fmt.Errorf("reading %s: %w", path, err))
+				for ; errors.Is(err, bufio.ErrBufferFull); l.length += int64(len(l.text)) {
+					l.text, err = r.ReadSlice('\n')
+				}
+				if err != nil && err != io.EOF {
+					yield(line{}, fmt.Errorf("reading run: %w", err))
+					return
+				}
+				l.text = nil
+				more = yield(l, &LineError{path, l.number, l.offset, fmt.Errorf("it is longer than %d bytes", maxLine)})
+			default:
+				yield(line{}, fmt.Errorf("reading run: %w", err))
 				return
 			}
-			if !yield(l, nil) {
+			if !more {
 				return
 			}
-			l.offset += int64(len(l.text))
+			l.offset += l.length
 			l.number++
 		}
 	}
+}
+
+// decodeLine decodes a line of path. A last line that lacks no more than its
+// newline is whole.
+func (d *decoder) decodeLine(path string, l line) error {
+	err := d.decode(l.text)
+	switch {
+	case err == nil:
+		return nil
+	case l.last:
+		return &TornError{path, l.offset, len(l.text)}
+	}
+	return &LineError{path, l.number, l.offset, err}
 }
 
 // Records yields the records of the run in dir in the order they were written,
 // without those that a later resume took back: it says from which step the run
 // went on, so what was recorded of later steps no longer holds.
 //
-// A torn last line ends the sequence with a [TornError], which a reader may take
-// for a warning. A line that is not a record ends it with an error that names
-// the line.
+// A line that is not a record is a [LineError] in its place; whoever goes on
+// gets the lines after it. A torn last line ends the sequence with a
+// [TornError], which a reader may take for a warning. Any other error ends it.
 func Records(dir string) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		resumes, err := findResumes(dir)
+		path := filepath.Join(dir, eventsFile)
+		resumes, err := findResumes(path)
 		if err != nil {
 			yield(Record{}, err)
 			return
 		}
-		for l, err := range lines(dir) {
-			if err != nil {
-				yield(Record{}, err)
-				return
+		var d decoder
+		for l, err := range lines(path, place{number: 1}) {
+			if err == nil {
+				err = d.decodeLine(path, l)
 			}
-			record, err := parse(dir, l)
 			if err != nil {
-				yield(Record{}, err)
-				return
+				if !yield(Record{}, err) {
+					return
+				}
+				continue
 			}
 			for len(resumes) > 0 && resumes[0].offset <= l.offset {
 				resumes = resumes[1:]
 			}
-			if len(resumes) > 0 && record.Step > resumes[0].least {
+			if len(resumes) > 0 && d.head.Step > resumes[0].least {
 				continue
 			}
-			if !yield(record, nil) {
+			if !yield(d.record(), nil) {
 				return
 			}
 		}
 	}
-}
-
-func parse(dir string, l line) (Record, error) {
-	var record Record
-	if err := record.UnmarshalJSON(l.text); err != nil {
-		return record, fmt.Errorf("reading %s: line %d, at offset %d: %w", filepath.Join(dir, eventsFile), l.number, l.offset, err)
-	}
-	return record, nil
 }
 
 // A resume is a place from which a run went on.
@@ -121,25 +160,21 @@ type resume struct {
 	least  int64 // the least step that this or a later resume goes back to
 }
 
-func findResumes(dir string) ([]resume, error) {
+// findResumes lists the resumes in path. Lines that are no records are not its
+// business.
+func findResumes(path string) ([]resume, error) {
 	var list []resume
-	for l, err := range lines(dir) {
-		var torn *TornError
-		if errors.As(err, &torn) {
-			break
-		}
-		if err != nil {
+	var d decoder
+	for l, err := range lines(path, place{number: 1}) {
+		var bad *LineError
+		if err != nil && !errors.As(err, &bad) {
 			return nil, err
 		}
-		if !bytes.Contains(l.text, []byte(`"`+KindResume+`"`)) {
+		if !bytes.Contains(l.text, []byte(`"`+KindResume+`"`)) || d.decode(l.text) != nil {
 			continue
 		}
-		record, err := parse(dir, l)
-		if err != nil {
-			return nil, err
-		}
-		if record.Kind == KindResume {
-			list = append(list, resume{l.offset, record.Step})
+		if d.head.Kind == KindResume {
+			list = append(list, resume{l.offset, d.head.Step})
 		}
 	}
 	for i := len(list) - 2; i >= 0; i-- {

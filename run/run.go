@@ -4,15 +4,17 @@
 //	events.jsonl   what was seen, one [Record] a line, only ever appended to
 //	checkpoints/   the weights, one safetensors file a step
 //	index.sqlite   a fast view of events.jsonl, made again whenever it is missing or old
+//	writer.lock    held by the process that writes
 //
 // docs/run-format.md describes the records, so that any program can write them.
 package run
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -29,6 +31,7 @@ const (
 	eventsFile  = "events.jsonl"
 	checkpoints = "checkpoints"
 	lockFile    = "writer.lock"
+	newPrefix   = ".new-" // of files that are not yet whole
 )
 
 // ErrNotRun is wrapped by the error of opening a folder that is not a run.
@@ -42,29 +45,58 @@ type Run struct {
 	mu     sync.Mutex
 	events *os.File
 	lock   *os.File
+	lines  []byte // room for what is being appended
+	torn   bool   // a write failed and may have left part of a line
 }
 
 // Create makes a run in dir, which must not exist or be empty, with model as its
 // model.json.
 func Create(dir string, model any) (*Run, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("creating run: %w", err)
-	}
-	if len(entries) > 0 {
-		return nil, fmt.Errorf("creating run: %s is not empty", dir)
-	}
-	if err := os.MkdirAll(filepath.Join(dir, checkpoints), 0o755); err != nil {
-		return nil, fmt.Errorf("creating run: %w", err)
-	}
 	document, err := json.MarshalIndent(model, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("creating run %s: %w", dir, err)
 	}
-	if err := writeWhole(filepath.Join(dir, modelFile), append(document, '\n')); err != nil {
+	if err := empty(dir); err != nil { // before a lock is left in a folder of others
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("creating run: %w", err)
 	}
-	return open(dir)
+	r, err := open(dir)
+	if err != nil {
+		return nil, err
+	}
+	err = empty(dir)
+	if err == nil {
+		err = writeWhole(filepath.Join(dir, modelFile), append(document, '\n'))
+	}
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// empty returns an error if dir holds more than a Create that was killed leaves.
+func empty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("creating run: %w", err)
+	}
+	for _, e := range entries {
+		left := e.Name() == lockFile || strings.HasPrefix(e.Name(), newPrefix)
+		switch e.Name() {
+		case checkpoints:
+			inside, err := os.ReadDir(filepath.Join(dir, checkpoints))
+			left = err == nil && len(inside) == 0
+		case eventsFile:
+			info, err := e.Info()
+			left = err == nil && info.Size() == 0
+		}
+		if !left {
+			return fmt.Errorf("creating run: %s is not empty: it holds %s", dir, e.Name())
+		}
+	}
+	return nil
 }
 
 // Open opens the run in dir for appending. If its last line was torn by a
@@ -95,38 +127,52 @@ func open(dir string) (*Run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening run %s: %w", dir, err)
 	}
-	events, err := os.OpenFile(filepath.Join(dir, eventsFile), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening run: %w", err), lock.Close())
+	err = os.MkdirAll(filepath.Join(dir, checkpoints), 0o755)
+	if err == nil {
+		var events *os.File
+		if events, err = os.OpenFile(filepath.Join(dir, eventsFile), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644); err == nil {
+			return &Run{Dir: dir, events: events, lock: lock}, nil
+		}
 	}
-	return &Run{Dir: dir, events: events, lock: lock}, nil
+	return nil, errors.Join(fmt.Errorf("opening run: %w", err), release(lock))
 }
 
-// repair cuts off what follows the last newline.
+// repair cuts off what follows the last newline, unless only the newline itself
+// is missing from it.
 func (r *Run) repair() (warning string, err error) {
 	info, err := r.events.Stat()
 	if err != nil {
 		return "", fmt.Errorf("opening run: %w", err)
 	}
 	size := info.Size()
+	whole := int64(0)
 	block := make([]byte, 1<<16)
 	for end := size; end > 0; {
 		start := max(0, end-int64(len(block)))
 		part := block[:end-start]
-		if _, err := r.events.ReadAt(part, start); err != nil && err != io.EOF {
+		if _, err := r.events.ReadAt(part, start); err != nil {
 			return "", fmt.Errorf("opening run: %w", err)
 		}
-		if i := strings.LastIndexByte(string(part), '\n'); i >= 0 {
-			return r.cut(start+int64(i)+1, size)
+		if i := bytes.LastIndexByte(part, '\n'); i >= 0 {
+			whole = start + int64(i) + 1
+			break
 		}
 		end = start
 	}
-	return r.cut(0, size)
-}
-
-func (r *Run) cut(whole, size int64) (warning string, err error) {
 	if whole == size {
 		return "", nil
+	}
+	if size-whole < maxLine {
+		tail := make([]byte, size-whole)
+		if _, err := r.events.ReadAt(tail, whole); err != nil {
+			return "", fmt.Errorf("opening run: %w", err)
+		}
+		if new(decoder).decode(tail) == nil {
+			if _, err := r.events.WriteString("\n"); err != nil {
+				return "", fmt.Errorf("opening run: %w", err)
+			}
+			return "", nil
+		}
 	}
 	if err := r.events.Truncate(whole); err != nil {
 		return "", fmt.Errorf("opening run: %w", err)
@@ -136,46 +182,70 @@ func (r *Run) cut(whole, size int64) (warning string, err error) {
 
 // Append writes records at the end of events.jsonl by one write, so that a
 // process that is killed leaves whole lines and at most one torn one. A record
-// with a Time of zero gets the present.
+// with a Time of zero gets the present. If Append fails, the disk being full
+// say, it keeps none of the records, and may be called again.
 func (r *Run) Append(records ...Record) error {
-	var lines []byte
 	now := float64(time.Now().UnixMilli()) / 1000
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lines = r.lines[:0]
 	for _, record := range records {
 		if record.Time == 0 {
 			record.Time = now
 		}
-		line, err := record.MarshalJSON()
+		before := len(r.lines)
+		lines, err := record.append(r.lines)
 		if err != nil {
 			return fmt.Errorf("appending to %s: %w", r.Dir, err)
 		}
-		lines = append(append(lines, line...), '\n')
+		if r.lines = append(lines, '\n'); len(r.lines)-before > maxLine {
+			return fmt.Errorf("appending to %s: a record of %d bytes: at most %d are allowed", r.Dir, len(r.lines)-before, maxLine)
+		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, err := r.events.Write(lines); err != nil {
+	if r.torn {
+		if _, err := r.repair(); err != nil {
+			return fmt.Errorf("appending to run, after a write that failed: %w", err)
+		}
+		r.torn = false
+	}
+	info, err := r.events.Stat()
+	if err != nil {
+		return fmt.Errorf("appending to run: %w", err)
+	}
+	if _, err := r.events.Write(r.lines); err != nil {
+		r.torn = r.events.Truncate(info.Size()) != nil
 		return fmt.Errorf("appending to run: %w", err)
 	}
 	return nil
 }
 
 // Checkpoint registers the weights of a step: save writes them to the path it is
-// given, then a record names the file.
+// given; when they are whole, and what was recorded before them is on the disk,
+// they get their name, and a record names them.
 func (r *Run) Checkpoint(step int64, save func(path string) error) error {
-	name := filepath.Join(checkpoints, fmt.Sprintf("step-%09d.safetensors", step))
-	if err := save(filepath.Join(r.Dir, name)); err != nil {
+	name := fmt.Sprintf("step-%09d.safetensors", step)
+	folder := filepath.Join(r.Dir, checkpoints)
+	temporary := filepath.Join(folder, newPrefix+name)
+	defer os.Remove(temporary) // fails after the rename
+	if err := save(temporary); err != nil {
 		return err
 	}
 	r.mu.Lock()
 	err := r.events.Sync()
 	r.mu.Unlock()
+	if err == nil {
+		err = os.Rename(temporary, filepath.Join(folder, name))
+	}
 	if err != nil {
 		return fmt.Errorf("checkpoint of run: %w", err)
 	}
-	return r.Append(Record{Step: step, Kind: KindCheckpoint, Text: filepath.ToSlash(name)})
+	return r.Append(Record{Step: step, Kind: KindCheckpoint, Text: checkpoints + "/" + name})
 }
 
 // Close releases the run.
 func (r *Run) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	return errors.Join(r.events.Sync(), r.events.Close(), release(r.lock))
 }
 
@@ -203,24 +273,25 @@ type Checkpoint struct {
 
 // Checkpoints lists the weights of the run in dir, by step.
 func Checkpoints(dir string) ([]Checkpoint, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, checkpoints, "step-*.safetensors"))
-	if err != nil {
-		return nil, fmt.Errorf("listing the checkpoints of %s: %w", dir, err)
+	entries, err := os.ReadDir(filepath.Join(dir, checkpoints))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("listing the checkpoints of a run: %w", err)
 	}
 	var list []Checkpoint
-	for _, path := range paths {
-		number := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), "step-"), ".safetensors")
-		if step, err := strconv.ParseInt(number, 10, 64); err == nil && step >= 0 {
-			list = append(list, Checkpoint{step, path})
+	for _, e := range entries {
+		number, starts := strings.CutPrefix(e.Name(), "step-")
+		number, ends := strings.CutSuffix(number, ".safetensors")
+		if step, err := strconv.ParseInt(number, 10, 64); starts && ends && err == nil && step >= 0 {
+			list = append(list, Checkpoint{step, filepath.Join(dir, checkpoints, e.Name())})
 		}
 	}
-	slices.SortFunc(list, func(a, b Checkpoint) int { return int(a.Step - b.Step) })
+	slices.SortFunc(list, func(a, b Checkpoint) int { return cmp.Compare(a.Step, b.Step) })
 	return list, nil
 }
 
 // writeWhole writes a file that appears whole or not at all.
 func writeWhole(path string, data []byte) error {
-	temporary, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	temporary, err := os.CreateTemp(filepath.Dir(path), newPrefix+"*")
 	if err != nil {
 		return err
 	}
