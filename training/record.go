@@ -1,13 +1,17 @@
 package training
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
-	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/kelvin-ml/kelvin/dataset"
 	"github.com/kelvin-ml/kelvin/nn"
@@ -128,8 +132,8 @@ func begin(config Config, set *dataset.Set, dir string, warn func(string)) (*Tra
 	}
 	wanted := config
 	wanted.Steps = before.Steps
-	if !reflect.DeepEqual(before, wanted) {
-		return nil, nil, fmt.Errorf("%s holds another training, %+v: to train by %+v choose another folder", dir, before, wanted)
+	if changed := differences(before, wanted); len(changed) > 0 {
+		return nil, nil, fmt.Errorf("%s holds another training: %s; choose another folder", dir, strings.Join(changed, ", "))
 	}
 	r, warning, err := run.Open(dir)
 	if err != nil {
@@ -158,6 +162,50 @@ func begin(config Config, set *dataset.Set, dir string, warn func(string)) (*Tra
 		return nil, nil, errors.Join(err, r.Close())
 	}
 	return t, r, nil
+}
+
+// differences names the fields in which two descriptions differ:
+// "optimizer.learning_rate 0.1, not 0.2".
+func differences(have, want Config) []string {
+	a, b := map[string]string{}, map[string]string{}
+	flatten(have, a)
+	flatten(want, b)
+	for field := range b {
+		if _, ok := a[field]; !ok {
+			a[field] = "none"
+		}
+	}
+	var list []string
+	for _, field := range slices.Sorted(maps.Keys(a)) {
+		if other := cmp.Or(b[field], "none"); a[field] != other {
+			list = append(list, fmt.Sprintf("%s %s, not %s", field, a[field], other))
+		}
+	}
+	return list
+}
+
+// flatten lists the leaves of a value's JSON by their path.
+func flatten(value any, leaves map[string]string) {
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(err) // a Config always marshals
+	}
+	var tree any
+	if err := json.Unmarshal(text, &tree); err != nil {
+		panic(err)
+	}
+	var walk func(string, any)
+	walk = func(path string, node any) {
+		if branch, ok := node.(map[string]any); ok {
+			for name, child := range branch {
+				walk(strings.TrimPrefix(path+"."+name, "."), child)
+			}
+			return
+		}
+		leaf, _ := json.Marshal(node) // came from JSON
+		leaves[path] = string(leaf)
+	}
+	walk("", tree)
 }
 
 // records returns what the last step showed (docs/run-format.md).

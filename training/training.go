@@ -23,11 +23,12 @@ type Config struct {
 	Data      string           `json:"data"`  // Fingerprint of the data; empty takes any
 }
 
-// Streams of the seed: the minibatch of each step has its own, so that a step
-// can be repeated without its past.
+// Streams of the seed: each step has its own, so that it can be repeated without
+// its past.
 const (
-	initStream  = 0
-	batchStream = 1 // plus the step
+	initStream    = 0
+	batchStream   = 1       // plus the step
+	dropoutStream = 1 << 63 // plus the step
 )
 
 // A Trainer is a training run between two steps.
@@ -38,7 +39,8 @@ type Trainer struct {
 	Step      int // steps taken
 
 	set     *dataset.Set
-	random  *rand.PCG
+	random  *rand.PCG // of the minibatches
+	dropout *rand.PCG // behind Network.Rand
 	batch   nn.Batch[float32]
 	indices []int
 }
@@ -66,10 +68,12 @@ func New(config Config, set *dataset.Set) (*Trainer, error) {
 	if err := network.Init(config.Init, rand.New(rand.NewPCG(config.Seed, initStream))); err != nil {
 		return nil, err
 	}
-	return &Trainer{
+	t := &Trainer{
 		Config: config, Network: network, Optimizer: optimizer,
-		set: set, random: rand.NewPCG(0, 0), indices: make([]int, config.Batch),
-	}, nil
+		set: set, random: rand.NewPCG(0, 0), dropout: rand.NewPCG(0, 0), indices: make([]int, config.Batch),
+	}
+	network.Rand = rand.New(t.dropout)
+	return t, nil
 }
 
 // Advance takes one step of the optimiser and returns the energy before it. If
@@ -84,7 +88,10 @@ func (t *Trainer) Advance(obs *nn.Observation) (float64, error) {
 		t.indices[i] = uniform(t.random, t.set.N)
 	}
 	Minibatch(t.set, t.indices, &t.batch)
+	t.dropout.Seed(t.Config.Seed, dropoutStream+uint64(t.Step))
+	t.Network.Training = true
 	energy, err := t.Network.Backward(t.batch, obs)
+	t.Network.Training = false
 	if err != nil {
 		return 0, fmt.Errorf("training step %d: %w", t.Step, err)
 	}

@@ -2,6 +2,7 @@ package training
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -17,17 +18,33 @@ const optimizerPrefix = "optimizer."
 // Save writes the weights, the optimiser's state and the step as safetensors.
 func (t *Trainer) Save(path string) error {
 	var tensors []checkpoint.Named
-	for _, g := range t.Network.Groups {
-		for _, p := range g.Tensors {
-			tensors = append(tensors, checkpoint.Named{Name: p.Name, Shape: p.Shape,
-				F32: t.Network.Params[p.Offset : p.Offset+p.Size()]})
-		}
+	for p, values := range stored(t.Network) {
+		tensors = append(tensors, checkpoint.Named{Name: p.Name, Shape: p.Shape, F32: values})
 	}
 	for _, b := range t.Optimizer.Buffers() {
 		tensors = append(tensors, checkpoint.Named{Name: optimizerPrefix + b.Name, Shape: []int{len(b.Data)}, F32: b.Data})
 	}
 	return checkpoint.WriteSafetensors(path, tensors, map[string]string{
 		"format": "pt", "step": strconv.Itoa(t.Step), "optimizer_steps": strconv.FormatInt(t.Optimizer.Steps, 10)})
+}
+
+// stored yields every tensor that a checkpoint of the network holds, with its
+// values: the parameters, and the running statistics of batchnorm.
+func stored(network *nn.Network[float32]) iter.Seq2[nn.Tensor, []float32] {
+	return func(yield func(nn.Tensor, []float32) bool) {
+		for _, g := range network.Groups {
+			for _, p := range g.Tensors {
+				if !yield(p, network.Params[p.Offset:p.Offset+p.Size()]) {
+					return
+				}
+			}
+		}
+		for _, p := range network.StateTensors {
+			if !yield(p, network.State[p.Offset:p.Offset+p.Size()]) {
+				return
+			}
+		}
+	}
 }
 
 // Restore reads what Save wrote; from there on the run goes on exactly as if it
@@ -64,17 +81,15 @@ func (t *Trainer) Restore(path string) error {
 // network has no place for.
 func Load(network *nn.Network[float32], file *checkpoint.File) error {
 	known := map[string]bool{}
-	for _, g := range network.Groups {
-		for _, p := range g.Tensors {
-			known[p.Name] = true
-			if err := read(file, p.Name, p.Shape, network.Params[p.Offset:p.Offset+p.Size()]); err != nil {
-				return err
-			}
+	for p, values := range stored(network) {
+		known[p.Name] = true
+		if err := read(file, p.Name, p.Shape, values); err != nil {
+			return err
 		}
 	}
 	for _, t := range file.Tensors {
-		if !known[t.Name] && !strings.HasPrefix(t.Name, optimizerPrefix) {
-			return fmt.Errorf("reading %s: tensor %q has no place in the network, whose parameters are %s",
+		if !known[t.Name] && !strings.HasPrefix(t.Name, optimizerPrefix) && !strings.HasSuffix(t.Name, ".num_batches_tracked") {
+			return fmt.Errorf("reading %s: tensor %q has no place in the network, whose tensors are %s",
 				file.Path, t.Name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 		}
 	}
