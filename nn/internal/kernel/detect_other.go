@@ -10,3 +10,8 @@ func axpyAVX2(float32, *float32, *float32, int)      { panic("kernel: no AVX2") 
 func dotAVX2(*float32, *float32, int) float64        { panic("kernel: no AVX2") }
 func reluAVX2(*float32, *float32, *float32, int)     { panic("kernel: no AVX2") }
 func multiplyAVX2(*float32, *float32, *float32, int) { panic("kernel: no AVX2") }
+
+func momentumAVX2(float32, float32, float32, *float32, *float32, *float32, int) {
+	panic("kernel: no AVX2")
+}
+func adamAVX2(*float32, *float32, *float32, *float32, *float32, int) { panic("kernel: no AVX2") }

@@ -114,6 +114,16 @@ func transpose8(dst *float32, dstStride int, src *float32, srcStride int, n int)
 //go:noescape
 func copy8(dst *float32, dstStride int, src *float32, srcStride int, n int)
 
+// copy16 sets dst[j·dstStride+i] = src[j·srcStride+i] for i < 16 and j < n.
+//
+//go:noescape
+func copy16(dst *float32, dstStride int, src *float32, srcStride int, n int)
+
+// copy32 sets dst[j·dstStride+i] = src[j·srcStride+i] for i < 32 and j < n.
+//
+//go:noescape
+func copy32(dst *float32, dstStride int, src *float32, srcStride int, n int)
+
 // axpyAVX2 adds alpha·x to y, of n elements, a multiple of 32.
 //
 //go:noescape
@@ -133,3 +143,13 @@ func reluAVX2(z *float32, a *float32, slope *float32, n int)
 //
 //go:noescape
 func multiplyAVX2(x *float32, y *float32, z *float32, n int)
+
+// momentumAVX2 is Momentum for n elements, a multiple of 16.
+//
+//go:noescape
+func momentumAVX2(rate float32, momentum float32, decay float32, params *float32, velocity *float32, grad *float32, n int)
+
+// adamAVX2 is Step of the Adam at c for n elements, a multiple of 8.
+//
+//go:noescape
+func adamAVX2(c *float32, params *float32, first *float32, second *float32, grad *float32, n int)

@@ -3903,7 +3903,7 @@ done:
 	RET
 
 // func copy8(dst *float32, dstStride int, src *float32, srcStride int, n int)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·copy8(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), DI
 	MOVQ dstStride+8(FP), R8
@@ -3912,16 +3912,84 @@ TEXT ·copy8(SB), NOSPLIT, $0-40
 	MOVQ n+32(FP), CX
 	SHLQ $0x02, R8
 	SHLQ $0x02, R9
+	MOVQ R9, R10
+	SHLQ $0x03, R10
 
 loop:
-	TESTQ   CX, CX
-	JE      done
-	VMOVUPS (SI), Y0
-	VMOVUPS Y0, (DI)
-	ADDQ    R9, SI
-	ADDQ    R8, DI
-	DECQ    CX
-	JMP     loop
+	TESTQ      CX, CX
+	JE         done
+	VMOVUPS    (SI), Y0
+	PREFETCHT0 (SI)(R10*1)
+	VMOVUPS    Y0, (DI)
+	ADDQ       R9, SI
+	ADDQ       R8, DI
+	DECQ       CX
+	JMP        loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func copy16(dst *float32, dstStride int, src *float32, srcStride int, n int)
+// Requires: AVX, MMX+
+TEXT ·copy16(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ dstStride+8(FP), R8
+	MOVQ src+16(FP), SI
+	MOVQ srcStride+24(FP), R9
+	MOVQ n+32(FP), CX
+	SHLQ $0x02, R8
+	SHLQ $0x02, R9
+	MOVQ R9, R10
+	SHLQ $0x03, R10
+
+loop:
+	TESTQ      CX, CX
+	JE         done
+	VMOVUPS    (SI), Y0
+	PREFETCHT0 (SI)(R10*1)
+	VMOVUPS    32(SI), Y1
+	VMOVUPS    Y0, (DI)
+	VMOVUPS    Y1, 32(DI)
+	ADDQ       R9, SI
+	ADDQ       R8, DI
+	DECQ       CX
+	JMP        loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func copy32(dst *float32, dstStride int, src *float32, srcStride int, n int)
+// Requires: AVX, MMX+
+TEXT ·copy32(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ dstStride+8(FP), R8
+	MOVQ src+16(FP), SI
+	MOVQ srcStride+24(FP), R9
+	MOVQ n+32(FP), CX
+	SHLQ $0x02, R8
+	SHLQ $0x02, R9
+	MOVQ R9, R10
+	SHLQ $0x03, R10
+
+loop:
+	TESTQ      CX, CX
+	JE         done
+	VMOVUPS    (SI), Y0
+	PREFETCHT0 (SI)(R10*1)
+	VMOVUPS    32(SI), Y1
+	VMOVUPS    64(SI), Y2
+	PREFETCHT0 64(SI)(R10*1)
+	VMOVUPS    96(SI), Y3
+	VMOVUPS    Y0, (DI)
+	VMOVUPS    Y1, 32(DI)
+	VMOVUPS    Y2, 64(DI)
+	VMOVUPS    Y3, 96(DI)
+	ADDQ       R9, SI
+	ADDQ       R8, DI
+	DECQ       CX
+	JMP        loop
 
 done:
 	VZEROUPPER
@@ -4060,6 +4128,94 @@ loop:
 	ADDQ    $0x00000040, DX
 	SUBQ    $0x10, CX
 	JMP     loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func momentumAVX2(rate float32, momentum float32, decay float32, params *float32, velocity *float32, grad *float32, n int)
+// Requires: AVX, FMA3
+TEXT ·momentumAVX2(SB), NOSPLIT, $0-48
+	VBROADCASTSS rate+0(FP), Y8
+	VBROADCASTSS momentum+4(FP), Y9
+	VBROADCASTSS decay+8(FP), Y10
+	MOVQ         params+16(FP), DI
+	MOVQ         velocity+24(FP), DX
+	MOVQ         grad+32(FP), SI
+	MOVQ         n+40(FP), CX
+
+loop:
+	TESTQ        CX, CX
+	JE           done
+	VMOVUPS      (DI), Y0
+	VMULPS       (DX), Y9, Y1
+	VADDPS       (SI), Y1, Y1
+	VFMADD231PS  Y10, Y0, Y1
+	VFNMADD231PS Y8, Y1, Y0
+	VMOVUPS      Y1, (DX)
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      32(DI), Y2
+	VMULPS       32(DX), Y9, Y3
+	VADDPS       32(SI), Y3, Y3
+	VFMADD231PS  Y10, Y2, Y3
+	VFNMADD231PS Y8, Y3, Y2
+	VMOVUPS      Y3, 32(DX)
+	VMOVUPS      Y2, 32(DI)
+	ADDQ         $0x00000040, DI
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, SI
+	SUBQ         $0x10, CX
+	JMP          loop
+
+done:
+	VZEROUPPER
+	RET
+
+// func adamAVX2(c *float32, params *float32, first *float32, second *float32, grad *float32, n int)
+// Requires: AVX, FMA3
+TEXT ·adamAVX2(SB), NOSPLIT, $0-48
+	MOVQ         c+0(FP), AX
+	VBROADCASTSS (AX), Y4
+	VBROADCASTSS 4(AX), Y5
+	VBROADCASTSS 8(AX), Y6
+	VBROADCASTSS 12(AX), Y7
+	VBROADCASTSS 16(AX), Y8
+	VBROADCASTSS 20(AX), Y9
+	VBROADCASTSS 24(AX), Y10
+	VBROADCASTSS 28(AX), Y11
+	VBROADCASTSS 32(AX), Y12
+	MOVQ         params+8(FP), DI
+	MOVQ         first+16(FP), DX
+	MOVQ         second+24(FP), R8
+	MOVQ         grad+32(FP), SI
+	MOVQ         n+40(FP), CX
+
+loop:
+	TESTQ       CX, CX
+	JE          done
+	VMOVUPS     (DI), Y0
+	VMOVUPS     (SI), Y1
+	VFMADD231PS Y4, Y0, Y1
+	VMULPS      (DX), Y5, Y2
+	VFMADD231PS Y6, Y1, Y2
+	VMOVUPS     Y2, (DX)
+	VMULPS      Y1, Y1, Y1
+	VMULPS      (R8), Y7, Y3
+	VFMADD231PS Y8, Y1, Y3
+	VMOVUPS     Y3, (R8)
+	VSQRTPS     Y3, Y3
+	VFMADD213PS Y10, Y9, Y3
+	VMULPS      Y11, Y2, Y2
+	VDIVPS      Y3, Y2, Y2
+	VMULPS      Y12, Y0, Y0
+	VSUBPS      Y2, Y0, Y0
+	VMOVUPS     Y0, (DI)
+	ADDQ        $0x00000020, DI
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000020, R8
+	ADDQ        $0x00000020, SI
+	SUBQ        $0x08, CX
+	JMP         loop
 
 done:
 	VZEROUPPER

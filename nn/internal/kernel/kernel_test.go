@@ -284,3 +284,46 @@ func checkReLU(t *testing.T, z []float32) {
 		}
 	}
 }
+
+// The steps of the optimisers must agree with their formulas in float64.
+func TestOptimizerSteps(t *testing.T) {
+	const rate, decay, beta1, beta2, scale, epsilon, shrink = 0.1, 0.03, 0.9, 0.99, 1.7, 1e-3, 0.98
+	for _, s := range sets {
+		use(t, s)
+		rng := rand.New(rand.NewPCG(7, 0))
+		for n := range 70 {
+			draw := func() []float32 {
+				x := make([]float32, n)
+				for i := range x {
+					x[i] = rng.Float32()
+				}
+				return x
+			}
+			theta, first, second, grad := draw(), draw(), draw(), draw()
+			params, velocity := append([]float32{}, theta...), append([]float32{}, first...)
+			Momentum(rate, beta1, decay, params, velocity, grad)
+			near := func(what string, i int, got float32, want float64) {
+				if !(math.Abs(float64(got)-want) <= 1e-6*(1+math.Abs(want))) {
+					t.Fatalf("%s: %s: element %d of %d is %g, expected %g", s.name, what, i, n, got, want)
+				}
+			}
+			for i := range params {
+				v := beta1*float64(first[i]) + float64(grad[i]) + decay*float64(theta[i])
+				near("velocity", i, velocity[i], v)
+				near("Momentum", i, params[i], float64(theta[i])-rate*v)
+			}
+			copy(params, theta)
+			m, v := append([]float32{}, first...), append([]float32{}, second...)
+			step := Adam{decay, beta1, 1 - beta1, beta2, 1 - beta2, scale, epsilon, rate, shrink}
+			step.Step(params, m, v, grad)
+			for i := range params {
+				g := float64(grad[i]) + decay*float64(theta[i])
+				wantM := beta1*float64(first[i]) + (1-beta1)*g
+				wantV := beta2*float64(second[i]) + (1-beta2)*g*g
+				near("first moment", i, m[i], wantM)
+				near("second moment", i, v[i], wantV)
+				near("Adam", i, params[i], shrink*float64(theta[i])-rate*wantM/(scale*math.Sqrt(wantV)+epsilon))
+			}
+		}
+	}
+}

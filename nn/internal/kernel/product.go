@@ -9,10 +9,10 @@ type set struct {
 	// C from k terms of the packed panels a (k × r) and b (k × columns), and adds
 	// it to C where add is 1.
 	tiles []func(k int, a, b, c *float32, ldc, cols, add int)
-	// The rest may be nil: see pack and vector.go. vectors says that there is
-	// assembly for loops over vectors.
-	transpose8, copy8 func(dst *float32, dstStride int, src *float32, srcStride, n int)
-	vectors           bool
+	// The steps of packing, of 8 rows or columns or, copyAll, of all columns of a
+	// panel: nil where Go does it.
+	transpose8, copy8, copyAll func(dst *float32, dstStride int, src *float32, srcStride, n int)
+	vectors                    bool // there is assembly for loops over vectors
 }
 
 // Sizes of the blocks that are packed: a panel of B and one of A together fit in
@@ -64,10 +64,10 @@ type product struct {
 	parts       int // in which it is divided between threads
 }
 
-// Products of less multiplications are done without packing; of more than
-// parallelWork, in several threads.
+// Products of at most directWork multiplications are done without packing; of at
+// least parallelWork, in several threads. Both were measured.
 const (
-	directWork   = 1 << 12
+	directWork   = 1 << 6
 	parallelWork = 1 << 19
 )
 
@@ -201,7 +201,7 @@ func (s *set) pack(dst []float32, width, lanes int, src []float32, lane, term, t
 	}
 	done := 0
 	switch {
-	case lanes < 8 || s.copy8 == nil:
+	case lanes < 8 || s.copy8 == nil: // all in Go, below
 	case term == 1:
 		if done = terms &^ 7; done == 0 {
 			break
@@ -210,6 +210,9 @@ func (s *set) pack(dst []float32, width, lanes int, src []float32, lane, term, t
 			l := min(l, lanes-8) // the last eight may overlap
 			s.transpose8(&dst[l], width, &src[l*lane], lane, done)
 		}
+	case lanes == s.columns:
+		s.copyAll(&dst[0], width, &src[0], term, terms)
+		return
 	default:
 		const rows = 32 // stay in the first-level cache
 		for ; done < terms; done += rows {

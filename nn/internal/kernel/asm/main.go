@@ -19,11 +19,15 @@ func main() {
 		tileAVX2(rows)
 	}
 	transpose8()
-	copy8()
+	for _, columns := range []int{8, 16, 32} {
+		copyColumns(columns)
+	}
 	axpy()
 	dot()
 	relu()
 	multiply()
+	momentum()
+	adam()
 	Generate()
 }
 
@@ -247,17 +251,29 @@ func transpose8() {
 	RET()
 }
 
-// copy8 packs eight columns.
-func copy8() {
-	TEXT("copy8", NOSPLIT, "func(dst *float32, dstStride int, src *float32, srcStride, n int)")
+// copyColumns packs some columns, a multiple of 8. Rows are far apart: those
+// that come soon are asked for.
+func copyColumns(columns int) {
+	name := fmt.Sprintf("copy%d", columns)
+	TEXT(name, NOSPLIT, "func(dst *float32, dstStride int, src *float32, srcStride, n int)")
 	Pragma("noescape")
-	Doc("copy8 sets dst[j·dstStride+i] = src[j·srcStride+i] for i < 8 and j < n.")
+	Doc(fmt.Sprintf("%s sets dst[j·dstStride+i] = src[j·srcStride+i] for i < %d and j < n.", name, columns))
 	strides()
+	MOVQ(R9, R10)
+	SHLQ(Imm(3), R10)
+	y := []VecPhysical{Y0, Y1, Y2, Y3}
 	Label("loop")
 	TESTQ(RCX, RCX)
 	JE(LabelRef("done"))
-	VMOVUPS(Mem{Base: RSI}, Y0)
-	VMOVUPS(Y0, Mem{Base: RDI})
+	for i := range columns / 8 {
+		VMOVUPS(Mem{Base: RSI, Disp: 32 * i}, y[i])
+		if i%2 == 0 {
+			PREFETCHT0(Mem{Base: RSI, Index: R10, Scale: 1, Disp: 32 * i})
+		}
+	}
+	for i := range columns / 8 {
+		VMOVUPS(y[i], Mem{Base: RDI, Disp: 32 * i})
+	}
 	ADDQ(R9, RSI)
 	ADDQ(R8, RDI)
 	DECQ(RCX)
@@ -382,6 +398,66 @@ func multiply() {
 		VMOVUPS(Mem{Base: RSI, Disp: 32 * i}, y[i])
 		VMULPS(Mem{Base: RDI, Disp: 32 * i}, y[i], y[i])
 		VMOVUPS(y[i], Mem{Base: RDX, Disp: 32 * i})
+	})
+	VZEROUPPER()
+	RET()
+}
+
+func momentum() {
+	TEXT("momentumAVX2", NOSPLIT, "func(rate, momentum, decay float32, params, velocity, grad *float32, n int)")
+	Pragma("noescape")
+	Doc("momentumAVX2 is Momentum for n elements, a multiple of 16.")
+	rate, keep, decay := Y8, Y9, Y10
+	VBROADCASTSS(NewParamAddr("rate", 0), rate)
+	VBROADCASTSS(NewParamAddr("momentum", 4), keep)
+	VBROADCASTSS(NewParamAddr("decay", 8), decay)
+	params, velocity, grad := Load(Param("params"), RDI), Load(Param("velocity"), RDX), Load(Param("grad"), RSI)
+	Load(Param("n"), RCX)
+	y := []VecPhysical{Y0, Y1, Y2, Y3}
+	each(16, []Register{params, velocity, grad}, func(i int) {
+		theta, v := y[2*i], y[2*i+1]
+		VMOVUPS(Mem{Base: params, Disp: 32 * i}, theta)
+		VMULPS(Mem{Base: velocity, Disp: 32 * i}, keep, v)
+		VADDPS(Mem{Base: grad, Disp: 32 * i}, v, v)
+		VFMADD231PS(decay, theta, v)
+		VFNMADD231PS(rate, v, theta)
+		VMOVUPS(v, Mem{Base: velocity, Disp: 32 * i})
+		VMOVUPS(theta, Mem{Base: params, Disp: 32 * i})
+	})
+	VZEROUPPER()
+	RET()
+}
+
+func adam() {
+	TEXT("adamAVX2", NOSPLIT, "func(c, params, first, second, grad *float32, n int)")
+	Pragma("noescape")
+	Doc("adamAVX2 is Step of the Adam at c for n elements, a multiple of 8.")
+	c := Load(Param("c"), RAX)
+	decay, beta1, rest1, beta2, rest2, scale, epsilon, step, shrink := Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12
+	for i, y := range []VecPhysical{decay, beta1, rest1, beta2, rest2, scale, epsilon, step, shrink} {
+		VBROADCASTSS(Mem{Base: c, Disp: 4 * i}, y)
+	}
+	params, first, second, grad := Load(Param("params"), RDI), Load(Param("first"), RDX), Load(Param("second"), R8), Load(Param("grad"), RSI)
+	Load(Param("n"), RCX)
+	each(8, []Register{params, first, second, grad}, func(int) {
+		theta, g, m, v := Y0, Y1, Y2, Y3
+		VMOVUPS(Mem{Base: params}, theta)
+		VMOVUPS(Mem{Base: grad}, g)
+		VFMADD231PS(decay, theta, g)
+		VMULPS(Mem{Base: first}, beta1, m)
+		VFMADD231PS(rest1, g, m)
+		VMOVUPS(m, Mem{Base: first})
+		VMULPS(g, g, g)
+		VMULPS(Mem{Base: second}, beta2, v)
+		VFMADD231PS(rest2, g, v)
+		VMOVUPS(v, Mem{Base: second})
+		VSQRTPS(v, v)
+		VFMADD213PS(epsilon, scale, v) // the denominator
+		VMULPS(step, m, m)
+		VDIVPS(v, m, m)
+		VMULPS(shrink, theta, theta)
+		VSUBPS(m, theta, theta)
+		VMOVUPS(theta, Mem{Base: params})
 	})
 	VZEROUPPER()
 	RET()
