@@ -101,19 +101,23 @@ func runTrain(cmd *cobra.Command, f trainFlags) error {
 	if f.asJSON {
 		return printJSON(cmd.OutOrStdout(), summary)
 	}
+	if summary.LastEnergy == nil {
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is complete: step %d (seed %d)\n", f.out, summary.Steps, summary.Seed)
+		return err
+	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "trained %s to step %d (seed %d): energy of the last minibatch %s\n",
-		f.out, summary.Steps, summary.Seed, strconv.FormatFloat(summary.LastEnergy, 'g', 4, 64))
+		f.out, summary.Steps, summary.Seed, strconv.FormatFloat(*summary.LastEnergy, 'g', 4, 64))
 	return err
 }
 
 // trainDocument is what kelvin train prints.
 type trainDocument struct {
-	Schema     string  `json:"schema"`
-	Run        string  `json:"run"`
-	Seed       uint64  `json:"seed"`
-	Steps      int     `json:"steps"`
-	Parameters int     `json:"parameters"`
-	LastEnergy float64 `json:"last_minibatch_energy"` // before the last step; 0 if the run was complete already
+	Schema     string   `json:"schema"`
+	Run        string   `json:"run"`
+	Seed       uint64   `json:"seed"`
+	Steps      int      `json:"steps"`
+	Parameters int      `json:"parameters"`
+	LastEnergy *float64 `json:"last_minibatch_energy"` // before the last step; null if the run was complete already
 }
 
 // trainRun trains into a run folder and reports progress on w.
@@ -123,7 +127,7 @@ func trainRun(ctx context.Context, config training.Config, set *dataset.Set, out
 	trainer, err := training.Train(ctx, config, set, out,
 		func(warning string) { fmt.Fprintln(w, "kelvin:", warning) },
 		func(step int, energy float64) {
-			d.LastEnergy = energy
+			d.LastEnergy = &energy
 			draw(step, config.Steps)
 		})
 	if errors.Is(err, os.ErrPermission) {
