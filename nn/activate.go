@@ -1,5 +1,7 @@
 package nn
 
+import "github.com/kelvin-ml/kelvin/nn/internal/kernel"
+
 // activate applies an activation to every element.
 type activate[T Float] struct {
 	act   activation
@@ -46,9 +48,7 @@ func (o *activate[T]) cotangent(_ *pass[T], y *node[T]) {
 func (o *activate[T]) pull(keep T, z, d, sum []T) {
 	d, sum = d[:len(z)], sum[:len(z)]
 	if keep == 0 && o.slope != nil { // the usual case
-		for i, s := range o.slope[:len(z)] {
-			sum[i] = s * d[i]
-		}
+		kernel.Multiply(o.slope[:len(z)], d, sum)
 		return
 	}
 	if keep == 0 {

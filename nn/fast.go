@@ -1,6 +1,10 @@
 package nn
 
-import "math"
+import (
+	"math"
+
+	"github.com/kelvin-ml/kelvin/nn/internal/kernel"
+)
 
 // Elementary functions in float32, several times faster than through float64.
 // Their errors are of the order of float32's rounding, 1e-7 relative to 1: see
@@ -60,9 +64,7 @@ func activate32(act *activation, z, a, slope []float32) {
 	silu := act.kind == "silu"
 	switch act.kind {
 	case "relu":
-		for i, v := range z {
-			a[i], slope[i] = max(v, 0), math.Float32frombits(unity&positive(v))
-		}
+		kernel.ReLU(z, a, slope)
 	case "leaky_relu":
 		low := math.Float32bits(float32(act.param))
 		for i, v := range z {

@@ -126,11 +126,7 @@ func (o *Optimizer[T]) sgd(params, grad []T) {
 		}
 		return
 	}
-	velocity := o.first[:len(params)]
-	for i, g := range grad {
-		velocity[i] = momentum*velocity[i] + g + decay*params[i]
-		params[i] -= lr * velocity[i]
-	}
+	kernel.Momentum(lr, momentum, decay, params, o.first[:len(params)], grad)
 }
 
 // adam follows torch.optim.Adam and AdamW.
@@ -146,6 +142,14 @@ func (o *Optimizer[T]) adam(params, grad []T) {
 		decay, shrink = 0, T(1-s.LearningRate*s.WeightDecay)
 	}
 	grad, m, v := grad[:len(params)], o.first[:len(params)], o.second[:len(params)]
+	if single, ok := any(params).([]float32); ok {
+		constants := kernel.Adam{
+			Decay: float32(decay), Beta1: float32(beta1), Rest1: float32(rest1), Beta2: float32(beta2), Rest2: float32(rest2),
+			Scale: float32(scale), Epsilon: float32(epsilon), Rate: float32(step), Shrink: float32(shrink),
+		}
+		constants.Step(single, any(m).([]float32), any(v).([]float32), any(grad).([]float32))
+		return
+	}
 	for i, theta := range params {
 		g := grad[i] + decay*theta
 		m[i] = beta1*m[i] + rest1*g
