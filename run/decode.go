@@ -17,6 +17,7 @@ type decoder struct {
 
 	line  []byte
 	at    int
+	names []string          // of the last lines, in order: the next one most likely has them too
 	known map[string]string // strings that repeat, to be allocated once
 }
 
@@ -27,7 +28,10 @@ type field struct {
 }
 
 // maxKnown bounds what a decoder remembers: a file may hold any number of names.
-const maxKnown = 1 << 12
+const (
+	maxKnown = 1 << 12
+	maxNames = 1 << 6
+)
 
 // record returns the last line as a record of its own.
 func (d *decoder) record() Record {
@@ -46,7 +50,7 @@ func (d *decoder) record() Record {
 // Whatever else a field holds is checked and skipped.
 func (d *decoder) decode(line []byte) error {
 	d.line, d.at, d.head, d.fields = line, 0, Record{}, d.fields[:0]
-	seen := 0
+	seen, count := 0, 0
 	if !d.take('{') {
 		return d.expected("an object")
 	}
@@ -54,7 +58,8 @@ func (d *decoder) decode(line []byte) error {
 		if !first && !d.take(',') {
 			return d.expected(`"," or "}"`)
 		}
-		name, err := d.text(true)
+		name, err := d.name(count)
+		count++
 		if err != nil {
 			return err
 		}
@@ -170,6 +175,24 @@ func (d *decoder) expected(what string) error {
 	return fmt.Errorf("byte %d: expected %s, got %q", d.at, what, rest[:min(len(rest), 16)])
 }
 
+// name parses the name of field i, which most likely is what it was before.
+func (d *decoder) name(i int) (string, error) {
+	d.peek()
+	if i < len(d.names) {
+		guess := d.names[i]
+		if end := d.at + 1 + len(guess); end < len(d.line) && d.line[d.at] == '"' && d.line[end] == '"' && string(d.line[d.at+1:end]) == guess {
+			d.at = end + 1
+			return guess, nil
+		}
+	}
+	start := d.at
+	name, err := d.text(true)
+	if plain := d.at-start == len(name)+2; err == nil && plain && i < maxNames {
+		d.names = append(d.names[:min(i, len(d.names))], name)
+	}
+	return name, err
+}
+
 // text parses a string; one that repeats from line to line is remembered.
 func (d *decoder) text(repeats bool) (string, error) {
 	if d.peek() != '"' {
@@ -216,9 +239,12 @@ func (d *decoder) keep(b []byte, repeats bool) string {
 func (d *decoder) integer() (int64, error) {
 	d.peek()
 	start := d.at
-	token := d.token()
-	n, err := strconv.ParseInt(string(token), 10, 64)
-	if err != nil || !jsonNumber(token) {
+	x, exact, ok := d.scan()
+	if ok && exact && x == math.Trunc(x) && !bytes.ContainsRune(d.line[start:d.at], '.') {
+		return int64(x), nil
+	}
+	n, err := strconv.ParseInt(string(d.line[start:d.at]), 10, 64)
+	if !ok || err != nil {
 		d.at = start
 		return 0, d.expected("an integer")
 	}
@@ -229,17 +255,17 @@ func (d *decoder) integer() (int64, error) {
 func (d *decoder) number() (float64, error) {
 	d.peek()
 	start := d.at
-	token := d.token()
-	if x, ok := short(token); ok {
+	x, exact, ok := d.scan()
+	if ok && exact {
 		return x, nil
 	}
-	if x, ok := notFinite(string(token)); ok {
+	if ok {
+		x, _ = strconv.ParseFloat(string(d.line[start:d.at]), 64) // its only error is the range
 		return x, nil
 	}
-	if jsonNumber(token) {
-		if x, err := strconv.ParseFloat(string(token), 64); err == nil || errors.Is(err, strconv.ErrRange) {
-			return x, nil
-		}
+	d.at = start
+	if x, ok := notFinite(string(d.token())); ok {
+		return x, nil
 	}
 	d.at = start
 	return 0, d.expected("a number")
@@ -260,70 +286,52 @@ func (d *decoder) token() []byte {
 
 var powers = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}
 
-// short parses a number of at most 15 digits without exponent, exactly: digits
-// and power of ten are both float64s (W. Clinger, How to read floating-point
-// numbers accurately, 1990).
-func short(token []byte) (x float64, ok bool) {
-	digits := token
-	if len(digits) > 0 && digits[0] == '-' {
-		digits = digits[1:]
-	}
-	if len(digits) == 0 || len(digits) > 16 || digits[0] == '0' && len(digits) > 1 && digits[1] != '.' {
-		return 0, false
+// scan takes a number as JSON writes them. If it has at most 15 digits and no
+// exponent, digits and power of ten are both float64s and their quotient is the
+// number exactly rounded (W. Clinger, How to read floating-point numbers
+// accurately, 1990).
+func (d *decoder) scan() (x float64, exact, ok bool) {
+	line, i := d.line, d.at
+	negative := i < len(line) && line[i] == '-'
+	if negative {
+		i++
 	}
 	var n uint64
-	point := -1
-	for i, c := range digits {
-		switch {
-		case c >= '0' && c <= '9':
-			n = 10*n + uint64(c-'0')
-		case c == '.' && point < 0 && i > 0 && i < len(digits)-1:
-			point = i
-		default:
-			return 0, false
+	digits := func() (count int) {
+		for ; i < len(line) && line[i]-'0' < 10; i++ {
+			n = 10*n + uint64(line[i]-'0')
+			count++
+		}
+		return count
+	}
+	zero := i < len(line) && line[i] == '0'
+	whole, fraction := digits(), 0
+	if whole == 0 || zero && whole > 1 {
+		return 0, false, false
+	}
+	if i < len(line) && line[i] == '.' {
+		i++
+		if fraction = digits(); fraction == 0 {
+			return 0, false, false
 		}
 	}
-	x = float64(n)
-	switch {
-	case point >= 0:
-		x /= powers[len(digits)-1-point]
-	case len(digits) > 15:
-		return 0, false
-	}
-	if len(digits) < len(token) {
-		x = -x
-	}
-	return x, true
-}
-
-// jsonNumber reports whether token is a number as JSON writes them.
-func jsonNumber(token []byte) bool {
-	digits := func() bool {
-		n := 0
-		for n < len(token) && token[n] >= '0' && token[n] <= '9' {
-			n++
+	exact = whole+fraction <= 15
+	if i < len(line) && line[i]|0x20 == 'e' {
+		exact = false
+		if i++; i < len(line) && (line[i] == '+' || line[i] == '-') {
+			i++
 		}
-		token = token[n:]
-		return n > 0
-	}
-	token = bytes.TrimPrefix(token, []byte("-"))
-	if len(token) > 1 && token[0] == '0' && token[1] >= '0' && token[1] <= '9' || !digits() {
-		return false
-	}
-	if len(token) > 0 && token[0] == '.' {
-		if token = token[1:]; !digits() {
-			return false
+		if digits() == 0 {
+			return 0, false, false
 		}
 	}
-	if len(token) > 0 && (token[0] == 'e' || token[0] == 'E') {
-		if token = token[1:]; len(token) > 0 && (token[0] == '+' || token[0] == '-') {
-			token = token[1:]
-		}
-		if !digits() {
-			return false
+	d.at = i
+	if exact {
+		if x = float64(n) / powers[fraction]; negative {
+			x = -x
 		}
 	}
-	return len(token) == 0
+	return x, exact, true
 }
 
 // skip passes over a value that begins with c and means nothing here.
