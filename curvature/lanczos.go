@@ -222,10 +222,17 @@ func (p *process) run(start []float64, done func(*process) bool) error {
 		}
 		length := norm(w)
 		largest = max(largest, length)
+		// The recurrence first: what is left for the reorthogonalisation is
+		// rounding, and one pass does.
+		m := len(p.basis)
+		alpha := dot(v, w)
+		axpy(-alpha, v, w)
+		if m > 1 {
+			axpy(-p.offDiagonal[m-2], p.basis[m-2], w)
+		}
 		project(p.deflate, w)
 		c := project(p.basis, w)
-		m := len(c)
-		p.diagonal = append(p.diagonal, c[m-1])
+		p.diagonal = append(p.diagonal, alpha+c[m-1])
 		p.last = norm(w)
 		for j := range max(0, m-2) {
 			p.asymmetry = max(p.asymmetry, math.Abs(c[j]))

@@ -40,15 +40,15 @@ func overBlocks(n int, work func(block, from, to int)) {
 	_ = group.Wait() // no worker fails
 }
 
-// project takes the components along the orthonormal rows off w, twice, which
-// leaves it orthogonal to rounding (L. Giraud and others, Numer. Math. 101, 87,
-// 2005). It returns the components.
+// project takes the components along the orthonormal rows off w and returns
+// them. If that leaves less than half of w it is done again, which makes w
+// orthogonal to rounding (L. Giraud and others, Numer. Math. 101, 87, 2005).
 func project(rows [][]float64, w []float64) []float64 {
 	total := make([]float64, len(rows))
 	if len(rows) == 0 {
 		return total
 	}
-	for range 2 {
+	for before := norm(w); ; {
 		c := components(rows, w)
 		overBlocks(len(w), func(_, from, to int) {
 			for ; from < to; from += stripe {
@@ -61,8 +61,12 @@ func project(rows [][]float64, w []float64) []float64 {
 		for j := range c {
 			total[j] += c[j]
 		}
+		after := norm(w)
+		if after >= before/2 || after == 0 || after <= 1e-15*before {
+			return total
+		}
+		before = after
 	}
-	return total
 }
 
 // components returns the products of w with every row.

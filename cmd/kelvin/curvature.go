@@ -144,7 +144,7 @@ type curvatureFlags struct {
 	landscapeFlags
 	matrix, method string
 	tolerance      float64
-	eigenvalues    int
+	top, bottom    int
 	maxProbes      int
 	lanczos        int
 	density        int
@@ -181,7 +181,8 @@ exact one, from gradients alone.`,
 	flags.StringVar(&f.method, "method", "auto", "of the trace: exact, hutch++, hutchinson, or auto, the first of them that applies")
 	flags.Float64Var(&f.tolerance, "tolerance", 0.02, "standard error of the trace to reach, relative to it")
 	flags.IntVar(&f.maxProbes, "probes", 2000, "random probes of the trace at most")
-	flags.IntVar(&f.eigenvalues, "eigenvalues", 3, "eigenvalues wanted at either end, to 10⁻⁴ of the largest")
+	flags.IntVar(&f.top, "top", 3, "largest eigenvalues wanted, to 10⁻⁴ of the largest modulus")
+	flags.IntVar(&f.bottom, "bottom", 3, "smallest eigenvalues wanted, as close")
 	flags.IntVar(&f.lanczos, "steps", 200, "Lanczos steps at most")
 	flags.IntVar(&f.density, "density", 6, "random probes of the density; 0 for none")
 	flags.BoolVar(&f.population, "population", false, "count the choice of the examples into the errors")
@@ -199,8 +200,8 @@ func (f *curvatureFlags) check() error {
 		return usagef("--method %q: expected auto, exact, hutch++ or hutchinson", f.method)
 	case !(f.tolerance > 0):
 		return usagef("--tolerance %g: expected a number above 0", f.tolerance)
-	case f.eigenvalues < 1 || f.lanczos < 1:
-		return usagef("--eigenvalues %d --steps %d: expected at least 1 of each", f.eigenvalues, f.lanczos)
+	case f.top < 1 || f.bottom < 0 || f.lanczos < 1:
+		return usagef("--top %d --bottom %d --steps %d: expected at least 1, 0 and 1", f.top, f.bottom, f.lanczos)
 	case f.maxProbes < 16 || f.density < 0 || f.density == 1:
 		return usagef("--probes %d --density %d: expected at least 16 and 2, or no density at 0", f.maxProbes, f.density)
 	}
@@ -270,7 +271,7 @@ func (d *curvatureDocument) measure(ctx context.Context, f curvatureFlags, l *la
 	}
 	d.look(state, l)
 	groups := curvature.Layers(l.network)
-	krylov, err := curvature.Lanczos(ctx, operator, groups, curvature.LanczosOptions{Top: f.eigenvalues, Bottom: f.eigenvalues,
+	krylov, err := curvature.Lanczos(ctx, operator, groups, curvature.LanczosOptions{Top: f.top, Bottom: f.bottom,
 		Tolerance: eigenvalueTolerance, Steps: f.lanczos, Seed: f.seed, Population: f.population, Progress: show})
 	if krylov != nil {
 		d.eigenvalues(f, krylov, l)
@@ -279,7 +280,7 @@ func (d *curvatureDocument) measure(ctx context.Context, f curvatureFlags, l *la
 		return err
 	}
 	if f.population {
-		if d.TopPopulation, err = krylov.PopulationTop(operator, f.eigenvalues); err != nil {
+		if d.TopPopulation, err = krylov.PopulationTop(operator, f.top); err != nil {
 			return err
 		}
 	}

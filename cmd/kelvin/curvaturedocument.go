@@ -97,7 +97,7 @@ func (d *curvatureDocument) look(s curvature.State, l *landscape) {
 }
 
 func (d *curvatureDocument) eigenvalues(f curvatureFlags, k *curvature.Krylov, l *landscape) {
-	d.Top, d.Bottom, d.Converged = k.Top(f.eigenvalues), k.Bottom(f.eigenvalues), k.Converged
+	d.Top, d.Bottom, d.Converged = k.Top(f.top), k.Bottom(f.bottom), k.Converged
 	if l.sgd != nil {
 		threshold := 2 * (1 + l.sgd.Momentum) / l.sgd.LearningRate
 		d.Edge = &curvatureEdge{d.Top[0].Value, threshold, d.Top[0].Value / threshold, *l.sgd}
