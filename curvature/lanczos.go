@@ -165,11 +165,6 @@ func (k *Krylov) vector(i int) []float64 {
 // settle diagonalises T.
 func (k *Krylov) settle(p *process) {
 	k.values, k.vectors = diagonalise(p.diagonal, p.offDiagonal)
-	n := len(k.values)
-	k.weights = make([]float64, n)
-	for i := range n {
-		k.weights[i] = k.vectors[i] * k.vectors[i]
-	}
 	k.last, k.asymmetry = p.last, p.asymmetry
 }
 

@@ -303,7 +303,8 @@ func (d *curvatureDocument) measure(ctx context.Context, f curvatureFlags, l *la
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.basin(quadrature, state, l), d.spread(quadrature, f), ctx.Err())
+	d.spread(quadrature, f)
+	return errors.Join(d.basin(quadrature, state, l), ctx.Err())
 }
 
 const (

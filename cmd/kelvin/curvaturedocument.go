@@ -126,11 +126,10 @@ func (d *curvatureDocument) configurational(s curvature.State, r curvature.Trace
 	}
 }
 
-func (d *curvatureDocument) spread(q *curvature.Quadrature, f curvatureFlags) error {
+func (d *curvatureDocument) spread(q *curvature.Quadrature, f curvatureFlags) {
 	if f.density > 0 {
 		d.Density, d.DensityWidth = q.Density(201)
 	}
-	return nil
 }
 
 func (d *curvatureDocument) basin(q *curvature.Quadrature, s curvature.State, l *landscape) error {
