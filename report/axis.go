@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -27,6 +28,16 @@ func newAxis(low, high, from, to float64, most int) axis {
 	if e := math.Floor(math.Log10(math.Max(math.Abs(a.low), math.Abs(a.high)))); e < -3 || e > 5 {
 		a.exponent = int(e)
 	}
+	return a
+}
+
+// newTightAxis is newAxis without the parts beyond low and high.
+func newTightAxis(low, high, from, to float64, most int) axis {
+	low, high = widen(low, high)
+	a := newAxis(low, high, from, to, most)
+	slack := 1e-9 * (high - low)
+	a.ticks = slices.DeleteFunc(a.ticks, func(t float64) bool { return t < low-slack || t > high+slack })
+	a.low, a.high = low, high
 	return a
 }
 
@@ -149,6 +160,17 @@ func number(x float64, exponent int) string {
 		}
 	}
 	return strings.Replace(s, "-", "−", 1)
+}
+
+// short writes x to three significant digits.
+func short(x float64) string {
+	size := math.Abs(x)
+	if x == 0 || size >= 1e-3 && size < 1e5 || !finite(x) {
+		x, _ = strconv.ParseFloat(strconv.FormatFloat(x, 'g', 3, 64), 64)
+		return number(x, 0)
+	}
+	exponent := int(math.Floor(math.Log10(size)))
+	return strings.Replace(strconv.FormatFloat(x/math.Pow(10, float64(exponent)), 'g', 3, 64), "-", "−", 1) + "×10" + superscript(exponent)
 }
 
 var superscripts = strings.NewReplacer("-", "⁻", "0", "⁰", "1", "¹", "2", "²", "3", "³", "4", "⁴", "5", "⁵", "6", "⁶", "7", "⁷", "8", "⁸", "9", "⁹")

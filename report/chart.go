@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/kelvin-ml/kelvin/thermo"
@@ -63,7 +64,7 @@ type BarChart struct {
 func (c BarChart) Bars() template.HTML {
 	var words []string
 	for _, r := range c.Readings {
-		words = append(words, c.label(r)+": "+thermo.FormatError(r.Value, r.StdErr))
+		words = append(words, c.label(r)+": "+valueOf(r))
 	}
 	return figure(c.Caption, c.Axis+". "+strings.Join(words, "; "), "", c.draw)
 }
@@ -87,18 +88,24 @@ func (c BarChart) draw(b *strings.Builder, width float64) float64 {
 	x := newAxis(low, high, left, right, ticksIn(right-left))
 	bottom := float64(len(c.Readings)) * row
 	x.drawBelow(b, bottom, 0, c.Axis)
+	names := make([]string, len(c.Readings))
+	for i, r := range c.Readings {
+		names[i] = c.label(r)
+	}
+	most := 18
+	if stacked {
+		most = 24
+	}
+	names = distinct(names, most)
 	for i, r := range c.Readings {
 		top := float64(i) * row
-		value := thermo.FormatError(r.Value, r.StdErr)
-		if !finite(r.Value) {
-			value = "not a number"
-		}
+		value := valueOf(r)
 		if stacked {
 			fmt.Fprintf(b, `<text x="%g" y="%.1f">%s</text><text class="soft" x="%g" y="%.1f" text-anchor="end">%s</text>`,
-				left, top+17, escape(shorten(c.label(r), 24)), right, top+17, value)
+				left, top+17, escape(names[i]), right, top+17, value)
 		} else {
 			fmt.Fprintf(b, `<text x="%g" y="%.1f" text-anchor="end" dominant-baseline="middle">%s</text><text class="soft" x="%g" y="%.1f" dominant-baseline="middle">%s</text>`,
-				left-padding, top+middle, escape(shorten(c.label(r), 20)), right+padding, top+middle, value)
+				left-padding, top+middle, escape(names[i]), right+padding, top+middle, value)
 		}
 		if finite(r.Value) {
 			c.mark(b, x, r, top+middle, largest)
@@ -145,6 +152,17 @@ func (c BarChart) mark(b *strings.Builder, x axis, r thermo.Reading, y, largest 
 	}
 }
 
+// valueOf writes the value of a reading, with its error if that is known.
+func valueOf(r thermo.Reading) string {
+	switch {
+	case !finite(r.Value):
+		return "not finite"
+	case r.StdErr > 0 && finite(r.StdErr):
+		return thermo.FormatError(r.Value, r.StdErr)
+	}
+	return short(r.Value)
+}
+
 // errorOf returns two standard errors, 0 if unknown.
 func errorOf(r thermo.Reading) float64 {
 	if e := 2 * r.StdErr; finite(e) {
@@ -161,4 +179,56 @@ func shorten(s string, most int) string {
 		return s
 	}
 	return string(r[:most/2-1]) + "…" + string(r[len(r)-most/2:])
+}
+
+// distinct shortens labels of more than most characters: what the dotted names of
+// all have in common goes first, at both ends.
+func distinct(labels []string, most int) []string {
+	longest := 0
+	parts := make([][]string, len(labels))
+	for i, l := range labels {
+		longest = max(longest, len([]rune(l)))
+		parts[i] = strings.Split(l, ".")
+	}
+	short := slices.Clone(labels)
+	if longest > most && len(labels) > 1 {
+		from, to := 0, 0 // parts that go at the front and at the back
+		for same(parts, func(p []string) (string, bool) { return at(p, from), from < len(p)-1 }) {
+			from++
+		}
+		for same(parts, func(p []string) (string, bool) { return at(p, len(p)-1-to), from+to < len(p)-1 }) {
+			to++
+		}
+		for i, p := range parts {
+			short[i] = strings.Join(p[from:len(p)-to], ".")
+			if from > 0 {
+				short[i] = "…" + short[i]
+			}
+			if to > 0 {
+				short[i] += "…"
+			}
+		}
+	}
+	for i, l := range short {
+		short[i] = shorten(l, most)
+	}
+	return short
+}
+
+func at(p []string, i int) string {
+	if i < 0 || i >= len(p) {
+		return ""
+	}
+	return p[i]
+}
+
+// same reports whether get finds one and the same thing in all of parts.
+func same(parts [][]string, get func([]string) (string, bool)) bool {
+	first, _ := get(parts[0])
+	for _, p := range parts {
+		if s, ok := get(p); !ok || s != first {
+			return false
+		}
+	}
+	return true
 }

@@ -36,7 +36,10 @@ func (m HeatMap) Map() template.HTML {
 	}
 	notes := ""
 	if missing > 0 {
-		notes = fmt.Sprintf("Left grey: %d values that are not finite or, on a logarithmic scale, not positive.", missing)
+		notes = fmt.Sprintf("Left grey, because not finite: %d.", missing)
+		if m.Log {
+			notes = fmt.Sprintf("Left grey, because not finite or not positive: %d.", missing)
+		}
 	}
 	description := fmt.Sprintf("%s of %d layers, from %s to %s", m.Unit, len(m.Rows), number(low, 0), number(high, 0))
 	return figure(m.Caption, description, notes, func(b *strings.Builder, width float64) float64 {
@@ -56,27 +59,23 @@ func (m HeatMap) heat(v, low, high float64) (x float64, ok bool) {
 }
 
 func (m HeatMap) draw(b *strings.Builder, width, low, high float64) float64 {
-	left, right, row, most := 150.0, width-plotRight, 22.0, 20
+	left, right, row, most := 150.0, width-plotRight, 22.0, 18
 	if width == narrowWidth {
-		left, most = 92, 12
+		left, most = 92, 10
 	}
 	bottom := float64(len(m.Rows)) * row
+	labels := distinct(m.Rows, most)
 	for i, name := range m.Rows {
 		top := float64(i) * row
 		fmt.Fprintf(b, `<text x="%g" y="%.1f" text-anchor="end" dominant-baseline="middle">%s<title>%s</title></text>`,
-			left-padding, top+row/2, escape(shorten(name, most)), escape(name))
+			left-padding, top+row/2, escape(labels[i]), escape(name))
 		fmt.Fprintf(b, `<rect class="empty" x="%.1f" y="%.1f" width="%.1f" height="%.1f"/>`, left, top, right-left, row-1)
 		if i < len(m.Values) {
 			m.drawRow(b, i, left, right, top, row-1, low, high)
 		}
 	}
 	if m.X0 != m.X1 {
-		x := axis{low: m.X0, high: m.X1, from: left, to: right}
-		for _, t := range newAxis(m.X0, m.X1, left, right, ticksIn(right-left)).ticks {
-			if t >= m.X0 && t <= m.X1 {
-				x.ticks = append(x.ticks, t)
-			}
-		}
+		x := newTightAxis(m.X0, m.X1, left, right, ticksIn(right-left))
 		x.drawBelow(b, bottom, bottom-4, m.X)
 		bottom += axisHeight
 	}
@@ -100,7 +99,7 @@ func (m HeatMap) drawRow(b *strings.Builder, i int, left, right, top, height, lo
 				break
 			}
 		}
-		fmt.Fprintf(b, `<rect x="%.2f" y="%.1f" width="%.2f" height="%.1f" fill="%s"><title>%s: %s</title></rect>`,
+		fmt.Fprintf(b, `<rect class="cell" x="%.2f" y="%.1f" width="%.2f" height="%.1f" fill="%s"><title>%s: %s</title></rect>`,
 			left+float64(j)*wide, top, float64(end-j)*wide+0.3, height, colour, escape(m.Rows[i]), number(values[j], 0))
 		j = end
 	}
@@ -132,7 +131,7 @@ func (m HeatMap) key(b *strings.Builder, left, right, top, low, high float64) fl
 	const steps = 48
 	wide := math.Min(right-left, 300)
 	for i := range steps {
-		fmt.Fprintf(b, `<rect x="%.2f" y="%.1f" width="%.2f" height="8" fill="%s"/>`,
+		fmt.Fprintf(b, `<rect class="cell" x="%.2f" y="%.1f" width="%.2f" height="8" fill="%s"/>`,
 			left+float64(i)*wide/steps, top, wide/steps+0.3, Scale(float64(i)/(steps-1)))
 	}
 	unit := m.Unit
@@ -142,13 +141,4 @@ func (m HeatMap) key(b *strings.Builder, left, right, top, low, high float64) fl
 	fmt.Fprintf(b, `<text class="soft" x="%.1f" y="%.1f">%s</text><text class="soft" x="%.1f" y="%.1f" text-anchor="end">%s</text><text class="soft" x="%.1f" y="%.1f">%s</text>`,
 		left, top+23, short(low), left+wide, top+23, short(high), left, top+41, escape(unit))
 	return top + 48
-}
-
-// short writes x to three significant digits.
-func short(x float64) string {
-	if x == 0 || !finite(x) {
-		return number(x, 0)
-	}
-	unit := math.Pow(10, math.Floor(math.Log10(math.Abs(x)))-2)
-	return number(math.Round(x/unit)*unit, 0)
 }

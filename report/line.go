@@ -49,9 +49,9 @@ func (c LineChart) missing(n int) string {
 	case n == 0:
 		return ""
 	case c.LogY:
-		return fmt.Sprintf("Not drawn: %d points that are not finite or not positive.", n)
+		return fmt.Sprintf("Not drawn, because not finite or not positive: %d.", n)
 	}
-	return fmt.Sprintf("Not drawn: %d points that are not finite.", n)
+	return fmt.Sprintf("Not drawn, because not finite: %d.", n)
 }
 
 func (c LineChart) draw(b *strings.Builder, width float64) float64 {
@@ -96,7 +96,7 @@ func (c LineChart) axes(right, top, bottom float64) (x, y axis) {
 			}
 		}
 	}
-	x = newAxis(lowX, highX, plotLeft, right, ticksIn(right-plotLeft))
+	x = newTightAxis(lowX, highX, plotLeft, right, ticksIn(right-plotLeft))
 	if c.LogY {
 		return x, newLogAxis(lowY, highY, bottom, top, 6)
 	}

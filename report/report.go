@@ -48,14 +48,6 @@ type Section struct {
 	Table  *Table
 }
 
-// A Table has a header and rows of as many cells. The first column names the
-// row; the others are numbers, aligned to the right, unless they are in Words.
-type Table struct {
-	Columns []string
-	Words   map[int]bool // columns that hold text
-	Rows    [][]string
-}
-
 //go:embed page.html
 var pageText string
 

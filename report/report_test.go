@@ -134,7 +134,7 @@ func TestCharts(t *testing.T) {
 			}
 		}
 	}
-	for name, note := range map[string]string{"lines": "2 points", "heatmap": "3 values", "scatter": "1 points"} {
+	for name, note := range map[string]string{"lines": "positive: 2.", "heatmap": "positive: 3.", "scatter": "finite: 1."} {
 		if !strings.Contains(string(charts()[name]), note) {
 			t.Errorf("%s does not say that it left out %s", name, note)
 		}
@@ -177,6 +177,25 @@ func TestLongLine(t *testing.T) {
 	}
 	if !strings.Contains(path, "V0.0") {
 		t.Error("the spike is lost")
+	}
+}
+
+func TestDistinct(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{"0 2 4", "0 2 4"},
+		{"encoder.layers.0.mlp encoder.layers.1.mlp encoder.layers.10.mlp", "…0… …1… …10…"},
+		{"encoder.layers.0.mlp encoder.layers", "…laye….0.mlp …layers"},
+		{"encoder.layers.0.mlp encoder.layers.0.mlp", "…mlp …mlp"},
+		{"averyveryverylongname", "avery…ngname"},
+	} {
+		if got := strings.Join(distinct(strings.Fields(c.in), 12), " "); got != c.want {
+			t.Errorf("%s: %q, want %q", c.in, got, c.want)
+		}
+	}
+	for x, want := range map[float64]string{0: "0", 7.4567e-4: "7.46×10⁻⁴", -3e-6: "−3×10⁻⁶", 1234.5: "1230", 123456: "1.23×10⁵", 0.25: "0.25"} {
+		if got := short(x); got != want {
+			t.Errorf("short(%g) = %s, want %s", x, got, want)
+		}
 	}
 }
 

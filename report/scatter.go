@@ -23,6 +23,8 @@ type ScatterChart struct {
 	X, Y     string // axis titles, with units
 	Dots     []Dot
 	Diagonal bool // draws the line on which both are equal
+
+	shares bool // both axes go from 0 to 1
 }
 
 // Plot draws the chart.
@@ -35,7 +37,7 @@ func (c ScatterChart) Plot() template.HTML {
 	}
 	notes := ""
 	if n := len(c.Dots) - len(shown); n > 0 {
-		notes = fmt.Sprintf("Not drawn: %d points that are not finite.", n)
+		notes = fmt.Sprintf("Not drawn, because not finite: %d.", n)
 	}
 	c.Dots = shown
 	return figure(c.Caption, fmt.Sprintf("%s against %s, %d points", c.Y, c.X, len(shown)), notes, c.draw)
@@ -54,6 +56,9 @@ func (c ScatterChart) draw(b *strings.Builder, width float64) float64 {
 		lowX, highX = math.Min(lowX, lowY), math.Max(highX, highY)
 		lowY, highY = lowX, highX
 	}
+	if c.shares {
+		lowX, highX, lowY, highY = 0, 1, 0, 1
+	}
 	x := newAxis(lowX, highX, plotLeft, right, ticksIn(right-plotLeft))
 	y := newAxis(lowY, highY, bottom, padding, 6)
 	x.drawBelow(b, bottom, padding, c.X)
@@ -65,10 +70,10 @@ func (c ScatterChart) draw(b *strings.Builder, width float64) float64 {
 	for _, d := range c.Dots {
 		px, py := x.at(d.X), y.at(d.Y)
 		if e := known(d.ErrX); e > 0 {
-			fmt.Fprintf(b, `<path class="error" d="M%.1f %.1fH%.1f"/>`, x.at(d.X-e), py, x.at(d.X+e))
+			fmt.Fprintf(b, `<path class="error" d="M%.1f %.1fH%.1f"/>`, x.at(math.Max(d.X-e, x.low)), py, x.at(math.Min(d.X+e, x.high)))
 		}
 		if e := known(d.ErrY); e > 0 {
-			fmt.Fprintf(b, `<path class="error" d="M%.1f %.1fV%.1f"/>`, px, y.at(d.Y-e), y.at(d.Y+e))
+			fmt.Fprintf(b, `<path class="error" d="M%.1f %.1fV%.1f"/>`, px, y.at(math.Max(d.Y-e, y.low)), y.at(math.Min(d.Y+e, y.high)))
 		}
 		fmt.Fprintf(b, `<circle class="mark" cx="%.1f" cy="%.1f" r="4.5" fill="%s"><title>%s</title></circle>`, px, py, Scale(d.Hotness), escape(d.Name))
 	}
@@ -95,7 +100,7 @@ type CalibrationBin struct {
 // prediction are left out; the errors are binomial, by Agresti and Coull's rule,
 // so that a bin that is always right has one too.
 func Reliability(caption string, bins []CalibrationBin) ScatterChart {
-	c := ScatterChart{Caption: caption, X: "confidence", Y: "accuracy", Diagonal: true}
+	c := ScatterChart{Caption: caption, X: "confidence", Y: "accuracy", Diagonal: true, shares: true}
 	for _, b := range bins {
 		if b.Count == 0 {
 			continue
