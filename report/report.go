@@ -56,6 +56,23 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"checked":    func(f []thermo.Finding) bool { return f != nil },
 }).Parse(pageText))
 
+// Anchors are the places of the layers in the page: for the group of a finding,
+// the first row of that name in a section with an ID.
+func (p Page) Anchors() map[string]string {
+	anchors := map[string]string{}
+	for _, s := range p.Sections {
+		if s.ID == "" || s.Table == nil {
+			continue
+		}
+		for i, row := range s.Table.Rows {
+			if len(row) > 0 && anchors[row[0]] == "" {
+				anchors[row[0]] = fmt.Sprintf("%s-%d", s.ID, i)
+			}
+		}
+	}
+	return anchors
+}
+
 // WriteFile writes the page to path, whole or not at all.
 func (p Page) WriteFile(path string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".report-*")

@@ -284,6 +284,27 @@ func okLab(rgb [3]float64) [3]float64 {
 	return [3]float64{0.2104542553*l + 0.7936177850*m - 0.0040720468*s, 1.9779984951*l - 2.4285922050*m + 0.4505937099*s, 0.0259040371*l + 0.7827717662*m - 0.8086757660*s}
 }
 
+// TestFindingLinks follows findings to the rows of their layers.
+func TestFindingLinks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "report.html")
+	page := Page{
+		Findings: []thermo.Finding{{Group: "2", What: "hot"}, {Group: "unknown", What: "cold"}, {What: "all"}},
+		Sections: []Section{{ID: "layers", Table: &Table{Columns: []string{"layer"}, Rows: [][]string{{"0"}, {"2"}}}}, {ID: "more", Table: &Table{Columns: []string{"layer"}, Rows: [][]string{{"2"}}}}},
+	}
+	if err := page.WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`<a href="#layers-1">layer 2</a>: hot`, `<tr id="layers-1">`, `</span>layer unknown: cold`, `</span>all`} {
+		if !bytes.Contains(got, []byte(want)) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+}
+
 func TestPage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "report.html")
 	page := Page{
