@@ -37,7 +37,6 @@ type Krylov struct {
 	Products  int
 
 	values     []float64   // of T, increasing
-	weights    []float64   // squared first components of T's eigenvectors
 	vectors    []float64   // T's eigenvectors in columns, len(values)² row by row
 	last       float64     // norm of what the basis leaves out of H·(its last vector)
 	asymmetry  float64     // the largest part of a product that the recurrence has no place for
