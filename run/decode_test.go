@@ -158,21 +158,16 @@ func FuzzDecode(f *testing.F) {
 // layers is a run as long as asked, of layer records as training writes them.
 func layers(b testing.TB, records int) string {
 	dir := b.TempDir()
-	must := func(err error) {
-		if err != nil {
-			b.Fatal(err)
-		}
-	}
-	must(os.WriteFile(filepath.Join(dir, modelFile), []byte("{}"), 0o644))
+	must(b, os.WriteFile(filepath.Join(dir, modelFile), []byte("{}"), 0o644))
 	var lines []byte
 	for i := range records {
 		x := float64(i + 1)
 		line, err := Record{Time: 1.7e9 + x/8, Step: int64(i / 4), Kind: KindLayer, Layer: fmt.Sprint(i % 4 * 2), Values: map[string]float64{
 			"virial": math.Sin(x), "gradient_norm2": 1 / x, "example_gradient_norm2": math.Sqrt(x), "update_norm2": 1e-5 / x, "weight_norm": 12.5}}.MarshalJSON()
-		must(err)
+		must(b, err)
 		lines = append(append(lines, line...), '\n')
 	}
-	must(os.WriteFile(filepath.Join(dir, eventsFile), lines, 0o644))
+	must(b, os.WriteFile(filepath.Join(dir, eventsFile), lines, 0o644))
 	return dir
 }
 
@@ -185,6 +180,20 @@ func BenchmarkRecords(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
+		}
+	}
+	b.ReportMetric(records*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+}
+
+// BenchmarkStandardLibrary reads the same lines with encoding/json, in one pass.
+func BenchmarkStandardLibrary(b *testing.B) {
+	const records = 200_000
+	text, err := os.ReadFile(filepath.Join(layers(b, records), eventsFile))
+	must(b, err)
+	for b.Loop() {
+		for line := range bytes.Lines(text) {
+			fields := map[string]any{}
+			must(b, json.Unmarshal(line, &fields))
 		}
 	}
 	b.ReportMetric(records*float64(b.N)/b.Elapsed().Seconds(), "records/s")
