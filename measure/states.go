@@ -214,10 +214,10 @@ func (l *lens[T]) pair(centre []T, width float64) (energy float64, virial []floa
 }
 
 // width returns the s at which N(θ*, s²I) has a mean energy of the given rise
-// above that of the weights. It brackets s by doubling, then bisects ln s, with
+// above that of the weights. It brackets s by quadrupling, then bisects ln s, with
 // the same random directions throughout.
 func (l *lens[T]) width(ctx context.Context, centre []T, energy, rise float64) (float64, error) {
-	const pairs, bisections = 8, 16
+	const pairs, bisections = 4, 9
 	random, seed := l.random, l.random.Uint64()
 	defer func() { l.random = random }()
 	excess := func(width float64) (float64, error) {
@@ -241,7 +241,7 @@ func (l *lens[T]) width(ctx context.Context, centre []T, energy, rise float64) (
 		if e > 0 {
 			break
 		}
-		if low, high = high, 2*high; high > widest {
+		if low, high = high, 4*high; high > widest {
 			return 0, fmt.Errorf("posterior: the energy does not rise by %.3g even at a width of %g: it does not depend on the weights", rise, low)
 		}
 	}
