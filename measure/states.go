@@ -67,8 +67,7 @@ func (l *lens[T]) evaluate(examples []int, size int, each func(*nn.Observation) 
 	if each != nil {
 		observation = &nn.Observation{}
 	}
-	for start := 0; start < len(examples); start += size {
-		part := examples[start:min(start+size, len(examples))]
+	for part := range slices.Chunk(examples, size) {
 		training.Minibatch(l.set, part, &l.batch)
 		e, err := l.network.Backward(l.batch, observation)
 		if err != nil {
@@ -174,11 +173,11 @@ func (l *lens[T]) posterior(ctx context.Context, o Options, groups []thermo.Grou
 		return nil, err
 	}
 	for r.draws < o.Draws && ctx.Err() == nil {
-		energy, virial, err := l.pair(centre, width)
+		rise, virial, err := l.pair(centre, weights.Energy, width)
 		if err != nil {
 			return nil, fmt.Errorf("draw %d of the posterior: %w", r.draws, err)
 		}
-		if err := r.add(energy, virial); err != nil {
+		if err := r.add(weights.Energy+rise, virial); err != nil {
 			return nil, err
 		}
 		o.progress(r.draws, o.Draws)
@@ -189,14 +188,21 @@ func (l *lens[T]) posterior(ctx context.Context, o Options, groups []thermo.Grou
 	return r, nil
 }
 
-// pair evaluates one antithetic pair of the posterior: mean energy and virials.
-func (l *lens[T]) pair(centre []T, width float64) (energy float64, virial []float64, err error) {
+// pair evaluates one antithetic pair of the posterior: how far its mean energy
+// lies above that of the centre on the same examples, and the mean virials.
+func (l *lens[T]) pair(centre []T, energy, width float64) (rise float64, virial []float64, err error) {
 	displacement := make([]T, len(centre))
 	for i := range displacement {
 		displacement[i] = T(width * l.random.NormFloat64())
 	}
 	virial = make([]float64, len(l.network.Groups))
 	examples := l.examples()
+	if len(examples) < l.set.N { // which examples they are matters more than the rise
+		copy(l.network.Params, centre)
+		if energy, err = l.energy(examples); err != nil {
+			return 0, nil, err
+		}
+	}
 	for _, sign := range []T{1, -1} {
 		for i, d := range displacement {
 			l.network.Params[i] = centre[i] + sign*d
@@ -205,12 +211,25 @@ func (l *lens[T]) pair(centre []T, width float64) (energy float64, virial []floa
 		if err != nil {
 			return 0, nil, err
 		}
-		energy += e / 2
+		rise += (e - energy) / 2
 		for i, g := range l.network.Groups {
 			virial[i] += float64(sign) / 2 * dot(displacement[g.Offset:g.Offset+g.Size], l.grad[g.Offset:])
 		}
 	}
-	return energy, virial, nil
+	return rise, virial, nil
+}
+
+// energy returns the energy on the examples, without its gradient.
+func (l *lens[T]) energy(examples []int) (energy float64, err error) {
+	for part := range slices.Chunk(examples, chunk) {
+		training.Minibatch(l.set, part, &l.batch)
+		e, err := l.network.Energy(l.batch)
+		if err != nil {
+			return 0, err
+		}
+		energy += e * float64(len(part)) / float64(len(examples))
+	}
+	return energy, nil
 }
 
 // width returns the s at which N(θ*, s²I) has a mean energy of the given rise
@@ -224,13 +243,13 @@ func (l *lens[T]) width(ctx context.Context, centre []T, energy, rise float64) (
 		l.random = rand.New(rand.NewPCG(seed, 0))
 		sum := 0.0
 		for range pairs {
-			e, _, err := l.pair(centre, width)
+			r, _, err := l.pair(centre, energy, width)
 			if err != nil {
 				return 0, err
 			}
-			sum += e / pairs
+			sum += r / pairs
 		}
-		return sum - energy - rise, ctx.Err()
+		return sum - rise, ctx.Err()
 	}
 	low, high := 0.0, narrowest
 	for {
