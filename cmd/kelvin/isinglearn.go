@@ -49,7 +49,7 @@ threshold m*, noisy ones memorise.`,
 	flags.IntSliceVar(&o.Sizes, "sizes", []int{10, 20, 40}, "lattice sizes, ascending and even")
 	flags.IntVar(&o.Seeds, "seeds", 5, "networks at each size, each with configurations of its own")
 	flags.IntVar(&o.PerTemperature, "samples", 20, "configurations at each of the 135 training temperatures")
-	flags.Float64Var(&o.Decay, "decay", 1e-3, "weight decay; 0 lets the weights memorise")
+	flags.Float64Var(&o.Decay, "decay", 3e-4, "weight decay; 0 lets the weights memorise")
 	flags.Float64Var(&o.Gap, "gap", 0, "leave temperatures this close to the critical one out of training")
 	flags.Uint64Var(&o.Seed, "seed", 1, "seed of the random streams")
 	flags.StringVar(&html, "html", "", "write a report with the curves to this file")

@@ -93,13 +93,14 @@ func drawCurves(path string, size int, points []ising.Point) error {
 	simulated := fmt.Sprintf("simulated, L = %d", size)
 	panels := []struct {
 		title, y, exact string
+		top             float64
 		f               func(float64) float64
 		pick            func(ising.Point) thermo.Reading
 	}{
-		{"Energy", "energy per spin", torus, func(t float64) float64 { e, _ := ising.Torus(size, t); return e }, func(p ising.Point) thermo.Reading { return p.Energy }},
-		{"Specific heat", "specific heat per spin", torus, func(t float64) float64 { _, c := ising.Torus(size, t); return c }, func(p ising.Point) thermo.Reading { return p.SpecificHeat }},
-		{"Magnetisation", "|magnetisation| per spin", "exact, infinite", ising.Magnetisation, func(p ising.Point) thermo.Reading { return p.AbsMagnetisation }},
-		{"Susceptibility", "susceptibility per spin", "", nil, func(p ising.Point) thermo.Reading { return p.Susceptibility }},
+		{"Energy", "energy per spin", torus, -0.7, func(t float64) float64 { e, _ := ising.Torus(size, t); return e }, func(p ising.Point) thermo.Reading { return p.Energy }},
+		{"Specific heat", "specific heat per spin", torus, 2.6, func(t float64) float64 { _, c := ising.Torus(size, t); return c }, func(p ising.Point) thermo.Reading { return p.SpecificHeat }},
+		{"Magnetisation", "|magnetisation| per spin", "exact, infinite", 1.05, ising.Magnetisation, func(p ising.Point) thermo.Reading { return p.AbsMagnetisation }},
+		{"Susceptibility", "susceptibility per spin", "", 80, nil, func(p ising.Point) thermo.Reading { return p.Susceptibility }},
 	}
 	var plots []*plot.Plot
 	for _, panel := range panels {
@@ -110,7 +111,7 @@ func drawCurves(path string, size int, points []ising.Point) error {
 		if err := readings(p, simulated, blue, points, panel.pick); err != nil {
 			return err
 		}
-		p.X.Min, p.X.Max = 1.45, 3.3
+		p.X.Min, p.X.Max, p.Y.Max = 1.45, 3.05, panel.top
 		p.Legend.Top = panel.title != "Energy"
 		plots = append(plots, p)
 	}
