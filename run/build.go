@@ -6,19 +6,23 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 )
 
 // indexVersion changes with the layout of index.sqlite.
-const indexVersion = 2
+const indexVersion = 3
 
 const layout = `
 	DROP TABLE IF EXISTS state;
 	DROP TABLE IF EXISTS series;
 	DROP TABLE IF EXISTS chunks;
+	DROP TABLE IF EXISTS events;
 	CREATE TABLE state (version INTEGER, size INTEGER, time INTEGER, line INTEGER, offset INTEGER, tail BLOB, warning TEXT, lasting TEXT);
 	CREATE TABLE series (id INTEGER PRIMARY KEY, layer TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (layer, name));
-	CREATE TABLE chunks (series INTEGER, number INTEGER, first INTEGER, last INTEGER, points BLOB, PRIMARY KEY (series, number))`
+	CREATE TABLE chunks (series INTEGER, number INTEGER, first INTEGER, last INTEGER,
+		ordered INTEGER, finite INTEGER, min REAL, mean REAL, max REAL, points BLOB, PRIMARY KEY (series, number));
+	CREATE TABLE events (time REAL, step INTEGER, kind TEXT, layer TEXT, text TEXT)`
 
 // A state says what an index has seen of events.jsonl.
 type state struct {
@@ -130,6 +134,11 @@ func (b *builder) read() error {
 				return err
 			}
 		}
+		if h := d.head; h.Kind != KindStep && h.Kind != KindLayer && !l.last {
+			if _, err := b.tx.Exec(`INSERT INTO events VALUES (?, ?, ?, ?, ?)`, h.Time, h.Step, h.Kind, h.Layer, h.Text); err != nil {
+				return err
+			}
+		}
 		for _, f := range d.fields {
 			if err := b.add(Series{d.head.Layer, f.name}, Point{d.head.Step, f.value}); err != nil {
 				return err
@@ -201,7 +210,14 @@ func (b *builder) write(c *chunk) error {
 	for _, p := range c.points {
 		first, last = min(first, p.Step), max(last, p.Step)
 	}
-	_, err := b.tx.Exec(`INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?, ?)`, c.series, c.number, first, last, pack(c.points))
+	sum := Bucket{Min: math.Inf(1), Max: math.Inf(-1)}
+	ordered := true
+	for i, p := range c.points {
+		sum.add(p)
+		ordered = ordered && (i == 0 || p.Step > c.points[i-1].Step)
+	}
+	_, err := b.tx.Exec(`INSERT OR REPLACE INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, c.series, c.number, first, last,
+		ordered, sum.Points, sum.Min, sum.Mean, sum.Max, pack(c.points))
 	return err
 }
 
@@ -218,6 +234,9 @@ func (b *builder) flush() error {
 // resume takes back the points of later steps.
 func (b *builder) resume(step int64) error {
 	if err := b.flush(); err != nil {
+		return err
+	}
+	if _, err := b.tx.Exec(`DELETE FROM events WHERE step > ?`, step); err != nil {
 		return err
 	}
 	rows, err := b.tx.Query(`SELECT series, number, points FROM chunks WHERE last > ?`, step)

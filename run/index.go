@@ -165,30 +165,188 @@ type Bucket struct {
 
 // Buckets returns Range summed up in at most n intervals of equal numbers of
 // steps, between the first and the last point in the range. Intervals without a
-// point are left out.
+// point are left out. It reads no more points than it must: where intervals are
+// long, sums that were made before will do.
 func (x *Index) Buckets(layer, name string, from, to int64, n int) ([]Bucket, error) {
-	points, err := x.Range(layer, name, from, to)
-	if err != nil || len(points) == 0 || n < 1 {
+	if n < 1 {
+		return nil, nil
+	}
+	chunks, err := x.chunks(layer, name, from, to)
+	if err != nil || len(chunks) == 0 {
 		return nil, err
 	}
-	first := points[0].Step
-	width := uint64(points[len(points)-1].Step-first)/uint64(n) + 1
-	var buckets []Bucket
-	current := uint64(math.MaxUint64)
-	for _, p := range points {
-		if interval := uint64(p.Step-first) / width; interval != current || len(buckets) == 0 {
-			current = interval
-			buckets = append(buckets, Bucket{First: p.Step, Min: math.Inf(1), Max: math.Inf(-1)})
-		}
-		buckets[len(buckets)-1].add(p)
+	var b buckets
+	if b.first, b.width, err = x.bounds(chunks, from, to, n); err != nil {
+		return nil, err
 	}
-	for i := range buckets {
-		b := &buckets[i]
-		if b.Points == 0 {
-			b.Min, b.Mean, b.Max = math.NaN(), math.NaN(), math.NaN()
+	for _, c := range chunks {
+		if c.loose == nil && c.sum.First >= from && c.sum.Last <= to && b.of(c.sum.First) == b.of(c.sum.Last) {
+			b.merge(c.sum)
+			continue
+		}
+		points, err := x.points(c)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range points {
+			if p.Step >= from && p.Step <= to {
+				b.at(p.Step).add(p)
+			}
 		}
 	}
-	return buckets, nil
+	return b.finish(), nil
+}
+
+// A summary is a chunk without its points, or points that are no chunk of the
+// index, of which only the first and the last step are known.
+type summary struct {
+	series, number int64
+	sum            Bucket
+	loose          []Point
+}
+
+// chunks returns the chunks of a series that touch a range, in order of steps.
+// Where they overlap they are one, of the points that count.
+func (x *Index) chunks(layer, name string, from, to int64) ([]summary, error) {
+	rows, err := x.db.Query(`
+		SELECT series, number, first, last, ordered, finite, min, mean, max, length(points) FROM chunks JOIN series ON chunks.series = series.id
+		WHERE layer = ? AND name = ? AND last >= ? AND first <= ? ORDER BY number`, layer, name, from, to)
+	if err != nil {
+		return nil, fmt.Errorf("reading index: %w", err)
+	}
+	defer rows.Close()
+	var list []summary
+	clean := true
+	for rows.Next() {
+		var c summary
+		var ordered bool
+		var size int
+		if err := rows.Scan(&c.series, &c.number, &c.sum.First, &c.sum.Last, &ordered, &c.sum.Points, &c.sum.Min, &c.sum.Mean, &c.sum.Max, &size); err != nil {
+			return nil, fmt.Errorf("reading index: %w", err)
+		}
+		c.sum.NotFinite = size/pointSize - c.sum.Points
+		clean = clean && ordered && (len(list) == 0 || c.sum.First > list[len(list)-1].sum.Last)
+		list = append(list, c)
+	}
+	if err := rows.Err(); err != nil || clean {
+		return list, err
+	}
+	rows.Close()
+	points, err := x.Range(layer, name, from, to)
+	if err != nil || len(points) == 0 {
+		return nil, err
+	}
+	return []summary{{sum: Bucket{First: points[0].Step, Last: points[len(points)-1].Step}, loose: points}}, nil
+}
+
+// points returns the points of a chunk.
+func (x *Index) points(c summary) ([]Point, error) {
+	if c.loose != nil {
+		return slices.Clone(c.loose), nil
+	}
+	var chunk []byte
+	err := x.db.QueryRow(`SELECT points FROM chunks WHERE series = ? AND number = ?`, c.series, c.number).Scan(&chunk)
+	if err != nil {
+		return nil, fmt.Errorf("reading index: %w", err)
+	}
+	return slices.Collect(unpack(chunk)), nil
+}
+
+// bounds returns the step of the first point in a range and the width of n
+// intervals from there to the last.
+func (x *Index) bounds(chunks []summary, from, to int64, n int) (first int64, width uint64, err error) {
+	low, _, err := x.ends(chunks, from, to, 1)
+	if err != nil {
+		return 0, 0, err
+	}
+	_, high, err := x.ends(chunks, from, to, -1)
+	return low, uint64(high-low)/uint64(n) + 1, err
+}
+
+// ends returns the first and the last step in a range of the first chunk, going
+// forward (by = 1) or back, that has a point there.
+func (x *Index) ends(chunks []summary, from, to int64, by int) (first, last int64, err error) {
+	at := 0
+	if by < 0 {
+		at = len(chunks) - 1
+	}
+	for ; at >= 0 && at < len(chunks); at += by {
+		c := chunks[at]
+		if c.sum.First >= from && c.sum.Last <= to {
+			return c.sum.First, c.sum.Last, nil
+		}
+		points, err := x.points(c)
+		if err != nil {
+			return 0, 0, err
+		}
+		points = slices.DeleteFunc(points, func(p Point) bool { return p.Step < from || p.Step > to })
+		if len(points) > 0 {
+			return points[0].Step, points[len(points)-1].Step, nil
+		}
+	}
+	return 0, 0, nil
+}
+
+// buckets fills intervals of equal widths, one after the other.
+type buckets struct {
+	first   int64
+	width   uint64
+	current uint64
+	list    []Bucket
+}
+
+// of returns the number of the interval of a step.
+func (b *buckets) of(step int64) uint64 { return uint64(step-b.first) / b.width }
+
+// at returns the interval of a step, which lies in the last one or after it.
+func (b *buckets) at(step int64) *Bucket {
+	if number := b.of(step); len(b.list) == 0 || number != b.current {
+		b.current = number
+		b.list = append(b.list, Bucket{First: step, Min: math.Inf(1), Max: math.Inf(-1)})
+	}
+	return &b.list[len(b.list)-1]
+}
+
+// merge adds the sum of points that all lie in one interval.
+func (b *buckets) merge(sum Bucket) {
+	to := b.at(sum.First)
+	to.Last = sum.Last
+	to.NotFinite += sum.NotFinite
+	if sum.Points > 0 {
+		to.Points += sum.Points
+		to.Min, to.Max = math.Min(to.Min, sum.Min), math.Max(to.Max, sum.Max)
+		k := float64(sum.Points) / float64(to.Points)
+		to.Mean = to.Mean*(1-k) + sum.Mean*k
+	}
+}
+
+func (b *buckets) finish() []Bucket {
+	for i := range b.list {
+		if to := &b.list[i]; to.Points == 0 {
+			to.Min, to.Mean, to.Max = math.NaN(), math.NaN(), math.NaN()
+		}
+	}
+	return b.list
+}
+
+// Events returns the records that are neither of kind "step" nor "layer", in the
+// order they were written, without their values: findings, notes, checkpoints.
+// What a resume took back is not among them.
+func (x *Index) Events() ([]Record, error) {
+	rows, err := x.db.Query(`SELECT time, step, kind, layer, text FROM events ORDER BY rowid`)
+	if err != nil {
+		return nil, fmt.Errorf("reading index: %w", err)
+	}
+	defer rows.Close()
+	var list []Record
+	for rows.Next() {
+		var r Record
+		if err := rows.Scan(&r.Time, &r.Step, &r.Kind, &r.Layer, &r.Text); err != nil {
+			return nil, fmt.Errorf("reading index: %w", err)
+		}
+		list = append(list, r)
+	}
+	return list, rows.Err()
 }
 
 func (b *Bucket) add(p Point) {

@@ -3,6 +3,7 @@ package run
 import (
 	"database/sql"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,6 +11,70 @@ import (
 
 	"pgregory.net/rapid"
 )
+
+// TestBucketsOfSums compares buckets, which are made of sums where they can be,
+// with those of all points.
+func TestBucketsOfSums(t *testing.T) {
+	r := create(t)
+	rng := rand.New(rand.NewPCG(1, 2))
+	step, records := int64(-3000), []Record{}
+	for range 6 * chunkPoints {
+		step += 1 + rng.Int64N(4)
+		x := rng.NormFloat64()
+		if rng.IntN(50) == 0 {
+			x = math.Inf(-1)
+		}
+		values := map[string]float64{"loss": x}
+		if rng.IntN(1000) == 0 {
+			step += 5000 // a gap longer than a chunk
+		}
+		records = append(records, Record{Time: 1, Step: step, Kind: KindStep, Values: values},
+			Record{Time: 1, Step: step / 2 * 2, Kind: KindLayer, Layer: "0", Values: values}) // two of one step
+	}
+	must(t, r.Append(records...))
+	index, _, err := OpenIndex(r.Dir)
+	must(t, err)
+	defer index.Close()
+	for range 300 {
+		layer := []string{"", "0"}[rng.IntN(2)]
+		from := rng.Int64N(step+6000) - 4000
+		to, n := from+rng.Int64N(step+4000), 1+rng.IntN(40)
+		points, err := index.Range(layer, "loss", from, to)
+		must(t, err)
+		want := []Bucket(nil)
+		if len(points) > 0 {
+			b := buckets{first: points[0].Step, width: uint64(points[len(points)-1].Step-points[0].Step)/uint64(n) + 1}
+			for _, p := range points {
+				b.at(p.Step).add(p)
+			}
+			want = b.finish()
+		}
+		got, err := index.Buckets(layer, "loss", from, to, n)
+		must(t, err)
+		if len(got) != len(want) {
+			t.Fatalf("%d to %d in %d: %d buckets, not %d", from, to, n, len(got), len(want))
+		}
+		for i := range want {
+			if math.Abs(got[i].Mean-want[i].Mean) > 1e-9 {
+				t.Errorf("mean %v, not %v", got[i].Mean, want[i].Mean)
+			}
+			want[i].Mean = got[i].Mean
+		}
+		same(t, got, want)
+	}
+}
+
+func TestEvents(t *testing.T) {
+	r := create(t)
+	finding := Record{Time: 2, Step: 3, Kind: "finding", Layer: "0", Text: "too hot"}
+	must(t, r.Append(step1(1), finding, Record{Time: 2, Step: 9, Kind: "note", Text: "taken back"}, Record{Time: 3, Step: 5, Kind: KindResume}))
+	index, _, err := OpenIndex(r.Dir)
+	must(t, err)
+	defer index.Close()
+	got, err := index.Events()
+	must(t, err)
+	same(t, got, []Record{finding, {Time: 3, Step: 5, Kind: KindResume}})
+}
 
 // answers is all that an index knows.
 func answers(t interface{ Fatal(...any) }, dir string) map[Series][]Point {
