@@ -48,11 +48,15 @@ type Section struct {
 	Table  *Table
 }
 
+//go:embed theme.css
+var theme string
+
 //go:embed page.html
 var pageText string
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"scaleStops": scaleStops,
+	"theme":      func() template.CSS { return template.CSS(theme) },
 	"checked":    func(f []thermo.Finding) bool { return f != nil },
 }).Parse(pageText))
 

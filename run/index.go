@@ -426,3 +426,13 @@ func update(db *sql.DB, path string) (warning string, err error) {
 	}
 	return now.warning, tx.Commit()
 }
+
+// Steps returns the steps of the first and the last value that was recorded; both
+// are 0 if none was.
+func (x *Index) Steps() (first, last int64, err error) {
+	err = x.db.QueryRow(`SELECT coalesce(min(first), 0), coalesce(max(last), 0) FROM chunks`).Scan(&first, &last)
+	if err != nil {
+		return 0, 0, fmt.Errorf("reading index: %w", err)
+	}
+	return first, last, nil
+}

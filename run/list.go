@@ -47,7 +47,7 @@ func List(root string) ([]Summary, error) {
 		if !e.IsDir() || check(path) != nil {
 			return nil
 		}
-		s, err := summarise(path)
+		s, err := Summarise(path)
 		if err != nil {
 			return err
 		}
@@ -60,7 +60,11 @@ func List(root string) ([]Summary, error) {
 	return list, nil
 }
 
-func summarise(dir string) (Summary, error) {
+// Summarise looks at the end of the records of the run in dir.
+func Summarise(dir string) (Summary, error) {
+	if err := check(dir); err != nil {
+		return Summary{}, err
+	}
 	s := Summary{Dir: dir, State: Stopped, Loss: math.NaN()}
 	if held(filepath.Join(dir, lockFile)) {
 		s.State = Running

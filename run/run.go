@@ -202,6 +202,37 @@ func (r *Run) Append(records ...Record) error {
 			return fmt.Errorf("appending to %s: a record of %d bytes: at most %d are allowed", r.Dir, len(r.lines)-before, maxLine)
 		}
 	}
+	return r.write(r.lines)
+}
+
+// AppendLines appends lines that are written already, every one a whole record
+// with its newline, as Append does. If one is no record, it keeps none of them
+// and returns a [LineError].
+func (r *Run) AppendLines(lines []byte) error {
+	var d decoder
+	for number, at := 1, 0; at < len(lines); number++ {
+		length := bytes.IndexByte(lines[at:], '\n') + 1
+		err := error(nil)
+		switch {
+		case length == 0:
+			err = errors.New("it has no newline")
+		case length > maxLine:
+			err = fmt.Errorf("it has %d bytes: at most %d are allowed", length, maxLine)
+		default:
+			err = d.decode(lines[at : at+length-1])
+		}
+		if err != nil {
+			return &LineError{Path: r.events.Name(), Line: number, Offset: int64(at), Err: err}
+		}
+		at += length
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.write(lines)
+}
+
+// write appends whole lines by one write, all or none. The caller holds r.mu.
+func (r *Run) write(lines []byte) error {
 	if r.torn {
 		if _, err := r.repair(); err != nil {
 			return fmt.Errorf("appending to run, after a write that failed: %w", err)
@@ -212,12 +243,24 @@ func (r *Run) Append(records ...Record) error {
 	if err != nil {
 		return fmt.Errorf("appending to run: %w", err)
 	}
-	if _, err := r.events.Write(r.lines); err != nil {
+	if _, err := r.events.Write(lines); err != nil {
 		r.torn = r.events.Truncate(info.Size()) != nil
 		return fmt.Errorf("appending to run: %w", err)
 	}
 	return nil
 }
+
+// Size returns the length of events.jsonl, in bytes.
+func (r *Run) Size() (int64, error) {
+	info, err := r.events.Stat()
+	if err != nil {
+		return 0, fmt.Errorf("looking at a run: %w", err)
+	}
+	return info.Size(), nil
+}
+
+// ReadAt reads what was written to events.jsonl, as io.ReaderAt does.
+func (r *Run) ReadAt(p []byte, offset int64) (int, error) { return r.events.ReadAt(p, offset) }
 
 // Checkpoint registers the weights of a step: save writes them to the path it is
 // given; when they are whole, and what was recorded before them is on the disk,

@@ -69,6 +69,7 @@ func newRootCommand() *cobra.Command {
 		newLLCCommand(),
 		newMeasureCommand(),
 		newSampleCommand(),
+		newServeCommand(),
 		newSpectrumCommand(),
 		newTheoryCommand(),
 		newTrainCommand(),

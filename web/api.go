@@ -1,0 +1,266 @@
+package web
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/kelvin-ml/kelvin/run"
+)
+
+// schema names the version of the documents.
+const schema = "kelvin/v1"
+
+var errNoSeries = errors.New("no such series")
+
+// A runItem is a run in the list.
+type runItem struct {
+	ID    string   `json:"id" doc:"its path below the folder that is served"`
+	State string   `json:"state" enum:"running,finished,stopped"`
+	Step  int64    `json:"step" doc:"of the last record"`
+	Time  float64  `json:"time" doc:"of the last record, seconds since 1970"`
+	Loss  *float64 `json:"loss" doc:"last that was recorded; null when there is none, or it is not finite"`
+}
+
+func newItem(id string, s run.Summary) runItem {
+	item := runItem{ID: id, State: string(s.State), Step: s.Step, Time: s.Time}
+	if finite(s.Loss) {
+		item.Loss = &s.Loss
+	}
+	return item
+}
+
+// A runList is the body of GET /api/runs.
+type runList struct {
+	Schema string    `json:"schema"`
+	Root   string    `json:"root" doc:"name of the folder"`
+	Runs   []runItem `json:"runs" doc:"those that changed last first"`
+}
+
+// A runDocument is the body of GET /api/run.
+type runDocument struct {
+	Schema     string          `json:"schema"`
+	Run        runItem         `json:"run"`
+	Model      json.RawMessage `json:"model" doc:"its model.json"`
+	First      int64           `json:"first" doc:"step of the first record"`
+	Last       int64           `json:"last"`
+	Quantities []quantity      `json:"quantities"`
+	Parameters map[string]int  `json:"parameters" doc:"number of parameters of each layer, where known"`
+	Events     []event         `json:"events" doc:"findings, notes, checkpoints"`
+	Warning    string          `json:"warning" doc:"what of the records could not be read"`
+}
+
+type event struct {
+	Step  int64   `json:"step"`
+	Time  float64 `json:"time"`
+	Kind  string  `json:"kind"`
+	Layer string  `json:"layer"`
+	Text  string  `json:"text"`
+}
+
+type runInput struct {
+	Run string `query:"run" required:"true" doc:"id of a run"`
+}
+
+type seriesInput struct {
+	Run   string `query:"run" required:"true" doc:"id of a run"`
+	Layer string `query:"layer" doc:"a layer; empty for the whole system"`
+	Name  string `query:"name" required:"true" doc:"a quantity"`
+	Window
+}
+
+// A Window is what part of a run to show, and how finely.
+type Window struct {
+	From    int64 `query:"from" doc:"first step"`
+	To      int64 `query:"to" default:"9007199254740991" doc:"last step"`
+	Columns int   `query:"columns" default:"300" minimum:"1" maximum:"4000" doc:"at most so many intervals"`
+}
+
+// A seriesDocument is the body of GET /api/series.
+type seriesDocument struct {
+	Schema string `json:"schema"`
+	curve
+}
+
+// A layersDocument is the body of GET /api/layers.
+type layersDocument struct {
+	Schema string   `json:"schema"`
+	Layers []string `json:"layers"`
+	Curves []*curve `json:"curves"`
+}
+
+func (s *Server) routes(api huma.API) {
+	get := func(id, path, summary string) huma.Operation {
+		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary}
+	}
+	huma.Register(api, get("runs", "/api/runs", "List the runs"), s.listRuns)
+	huma.Register(api, get("run", "/api/run", "Describe a run"), s.describe)
+	huma.Register(api, get("series", "/api/series", "One quantity of one layer, or of the system, along a run"), s.series)
+	huma.Register(api, get("layers", "/api/layers", "One quantity of every layer along a run"), s.layers)
+	huma.Register(api, huma.Operation{OperationID: "create", Method: http.MethodPut, Path: "/api/run", Summary: "Create a run to write to, or find where to go on", MaxBodyBytes: 1 << 20}, s.create)
+	document(api)
+}
+
+type body[T any] struct{ Body T }
+
+func (s *Server) listRuns(ctx context.Context, _ *struct{}) (*body[runList], error) {
+	return &body[runList]{runList{schema, s.store.name(), s.store.list()}}, nil
+}
+
+// open runs f on the index of a run.
+func (s *Server) open(id string, f func(v *view, item runItem, warning string) error) error {
+	e, dir, err := s.store.find(id)
+	if err != nil {
+		return failure(err)
+	}
+	index, warning, err := s.store.index(id)
+	if err != nil {
+		return failure(err)
+	}
+	defer index.Close()
+	v, err := newView(index, dir)
+	if err != nil {
+		return failure(err)
+	}
+	s.store.mu.Lock()
+	item := newItem(id, e.summary)
+	s.store.mu.Unlock()
+	return failure(f(v, item, warning))
+}
+
+// failure gives an error its HTTP status.
+func failure(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errNoRun), errors.Is(err, errNoSeries):
+		return huma.Error404NotFound(err.Error())
+	case errors.Is(err, errIndexing):
+		return huma.Error503ServiceUnavailable(err.Error() + ": ask again")
+	}
+	return huma.Error422UnprocessableEntity(err.Error())
+}
+
+func (s *Server) describe(ctx context.Context, in *runInput) (*body[runDocument], error) {
+	d := runDocument{Schema: schema, Parameters: map[string]int{}, Events: []event{}}
+	err := s.open(in.Run, func(v *view, item runItem, warning string) error {
+		events, err := v.Events()
+		if err != nil {
+			return err
+		}
+		for _, e := range events {
+			d.Events = append(d.Events, event{e.Step, e.Time, e.Kind, e.Layer, e.Text})
+		}
+		for layer, k := range v.sizes {
+			d.Parameters[layer] = int(k)
+		}
+		d.Run, d.First, d.Last, d.Quantities, d.Warning = item, v.first, v.last, v.quantities(), warning
+		return run.Model(v.dir, &d.Model)
+	})
+	return &body[runDocument]{d}, err
+}
+
+func (s *Server) series(ctx context.Context, in *seriesInput) (*body[seriesDocument], error) {
+	d := seriesDocument{Schema: schema}
+	err := s.open(in.Run, func(v *view, _ runItem, _ string) error {
+		c, err := v.curve(in.Layer, in.Name, in.From, in.To, in.Columns)
+		if err == nil {
+			d.curve = *c
+		}
+		return err
+	})
+	return &body[seriesDocument]{d}, err
+}
+
+func (s *Server) layers(ctx context.Context, in *struct {
+	Run  string `query:"run" required:"true" doc:"id of a run"`
+	Name string `query:"name" required:"true" doc:"a quantity"`
+	Window
+}) (*body[layersDocument], error) {
+	d := layersDocument{Schema: schema, Layers: []string{}, Curves: []*curve{}}
+	err := s.open(in.Run, func(v *view, _ runItem, _ string) error {
+		for _, layer := range v.layers {
+			if !v.has(layer, in.Name) {
+				continue
+			}
+			c, err := v.curve(layer, in.Name, in.From, in.To, in.Columns)
+			if err != nil {
+				return err
+			}
+			d.Layers, d.Curves = append(d.Layers, layer), append(d.Curves, c)
+		}
+		return ctx.Err()
+	})
+	return &body[layersDocument]{d}, err
+}
+
+// csv writes every value of a series, step by step.
+func (s *Server) csv(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	id, layer, name := q.Get("run"), q.Get("layer"), q.Get("name")
+	err := s.open(id, func(v *view, _ runItem, _ string) error {
+		if !v.has(layer, name) {
+			return fmt.Errorf("%q of layer %q: %w", name, layer, errNoSeries)
+		}
+		w.Header().Set("Content-Type", "text/csv; charset=utf-8")
+		w.Header().Set("Content-Disposition", `attachment; filename="kelvin.csv"`)
+		out := csv.NewWriter(w)
+		out.Write([]string{"step", name})
+		buckets, err := v.fine(layer, name, math.MinInt64, math.MaxInt64, math.MaxInt32)
+		for _, b := range buckets {
+			out.Write([]string{strconv.FormatInt(b.First, 10), strconv.FormatFloat(b.Mean, 'g', -1, 64)})
+		}
+		out.Flush()
+		return err
+	})
+	if err != nil {
+		refuse(w, err)
+	}
+}
+
+// refuse answers a request outside huma as huma does.
+func refuse(w http.ResponseWriter, err error) {
+	status := http.StatusInternalServerError
+	var known huma.StatusError
+	if errors.As(err, &known) {
+		status = known.GetStatus()
+	}
+	answer(w, status, err.Error())
+}
+
+// answer writes an error document.
+func answer(w http.ResponseWriter, status int, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(map[string]any{"title": http.StatusText(status), "status": status, "detail": detail})
+}
+
+// changes tells a page what changes, as server-sent events, until it goes away.
+func (s *Server) changes(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	control := http.NewResponseController(w)
+	messages, leave := s.hub.join()
+	defer leave()
+	fmt.Fprintf(w, "retry: 1000\nevent: hello\ndata: {}\n\n")
+	alive := time.NewTicker(15 * time.Second)
+	defer alive.Stop()
+	for control.Flush() == nil {
+		select {
+		case <-r.Context().Done():
+			return
+		case message := <-messages:
+			fmt.Fprintf(w, "event: runs\ndata: %s\n\n", message)
+		case <-alive.C:
+			fmt.Fprint(w, ": alive\n\n")
+		}
+	}
+}

@@ -1,0 +1,5 @@
+package web
+
+import "net/http"
+
+func (s *Server) export(w http.ResponseWriter, r *http.Request) {}

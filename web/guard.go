@@ -1,0 +1,81 @@
+package web
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// cookie keeps the token of a browser.
+const cookie = "kelvin_token"
+
+// policy allows the pages what they need: their own files, and no frame around them.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// guard lets through requests that may be answered: of a browser's page only
+// those of this server's own, and with the token, or, when there is none, to a
+// name of this machine (a page elsewhere can point a name of its own here).
+func (s *Server) guard(next http.Handler) http.Handler {
+	origin := http.NewCrossOriginProtection()
+	checked := origin.Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.count.requests.Add(1)
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		if strings.HasPrefix(r.URL.Path, "/api/") {
+			h.Set("Cache-Control", "no-store")
+		}
+		if s.token == "" {
+			if !local(r.Host) {
+				answer(w, http.StatusMisdirectedRequest, "expected a request to localhost: start the server with a token to reach it by another name")
+				return
+			}
+			checked.ServeHTTP(w, r)
+			return
+		}
+		if given := r.URL.Query().Get("token"); given != "" && r.Method == http.MethodGet && same(given, s.token) {
+			// Out of the address, where it would stay in histories.
+			http.SetCookie(w, &http.Cookie{Name: cookie, Value: given, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil})
+			h.Set("Location", "/")
+			w.WriteHeader(http.StatusSeeOther)
+			return
+		}
+		if !s.allowed(r) {
+			h.Set("WWW-Authenticate", `Bearer realm="kelvin"`)
+			answer(w, http.StatusUnauthorized, "expected the token: open /?token=… once in a browser, or send it as Authorization: Bearer …")
+			return
+		}
+		checked.ServeHTTP(w, r)
+	})
+}
+
+// allowed reports whether a request brings the token.
+func (s *Server) allowed(r *http.Request) bool {
+	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		return same(bearer, s.token)
+	}
+	c, err := r.Cookie(cookie)
+	return err == nil && same(c.Value, s.token)
+}
+
+// same compares in a time that depends on neither.
+func same(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
+
+// local reports whether a host, with or without a port, is this machine.
+func local(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.Trim(host, "[]")
+	address, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && address.IsLoopback()
+}

@@ -1,0 +1,322 @@
+package web
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/kelvin-ml/kelvin/nn"
+	"github.com/kelvin-ml/kelvin/run"
+	"github.com/kelvin-ml/kelvin/thermo"
+	"github.com/kelvin-ml/kelvin/training"
+)
+
+// A quantity is something that can be plotted: recorded, or derived from what is.
+type quantity struct {
+	Name   string   `json:"name" doc:"as docs/run-format.md has it, or temperature, efficiency"`
+	Label  string   `json:"label" doc:"for people"`
+	Unit   string   `json:"unit"`
+	System bool     `json:"system" doc:"whether there is a series of the whole system"`
+	Layers []string `json:"layers" doc:"layers that have a series, in the order of the network"`
+}
+
+// labels names the quantities that kelvin knows, in the order to show them.
+var labels = []quantity{
+	{Name: "loss", Label: "energy", Unit: "energy"},
+	{Name: "temperature", Label: "temperature", Unit: "energy/nat"},
+	{Name: "efficiency", Label: "work efficiency", Unit: "1"},
+	{Name: "gradient_norm2", Label: "squared gradient", Unit: "energy²/θ²"},
+	{Name: "update_norm2", Label: "squared update", Unit: "θ²"},
+	{Name: "weight_norm", Label: "weight norm", Unit: "θ"},
+	{Name: "learning_rate", Label: "learning rate", Unit: "θ²/energy"},
+	{Name: "momentum", Label: "momentum", Unit: "1"},
+	{Name: "energy_in", Label: "signal energy in", Unit: "signal²"},
+	{Name: "energy_out", Label: "signal energy out", Unit: "signal²"},
+	{Name: "dead", Label: "dead units", Unit: "share"},
+	{Name: "saturated", Label: "saturated units", Unit: "share"},
+	{Name: "hessian_trace", Label: "Hessian trace", Unit: "energy/θ²"},
+	{Name: "power", Label: "power", Unit: "W"},
+}
+
+// A view is a run whose index is open.
+type view struct {
+	*run.Index
+	dir      string
+	layers   []string // in the order of the network
+	sizes    map[string]float64
+	recorded map[run.Series]bool
+	first    int64 // steps of the first and last record of the system
+	last     int64
+}
+
+func newView(index *run.Index, dir string) (*view, error) {
+	list, err := index.List()
+	if err != nil {
+		return nil, err
+	}
+	v := &view{Index: index, dir: dir, recorded: map[run.Series]bool{}, sizes: map[string]float64{}}
+	for _, s := range list {
+		v.recorded[s] = true
+		if s.Layer != "" && !slices.Contains(v.layers, s.Layer) {
+			v.layers = append(v.layers, s.Layer)
+		}
+	}
+	if err := v.measureLayers(); err != nil {
+		return nil, err
+	}
+	if v.first, v.last, err = index.Steps(); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// measureLayers finds the order of the layers and their numbers of parameters: as
+// recorded, or else as the network says that kelvin trained.
+func (v *view) measureLayers() error {
+	for _, layer := range v.layers {
+		if !v.recorded[run.Series{Layer: layer, Name: "parameters"}] {
+			continue
+		}
+		b, err := v.Buckets(layer, "parameters", math.MinInt64, math.MaxInt64, 1)
+		if err != nil {
+			return err
+		}
+		v.sizes[layer] = b[0].Max
+	}
+	var config training.Config
+	if run.Model(v.dir, &config) != nil || len(config.Network.Layers) == 0 {
+		return nil
+	}
+	network, err := nn.New[float32](config.Network)
+	if err != nil {
+		return nil // of another program: it may mean something else
+	}
+	order := map[string]int{}
+	for i, g := range network.Groups {
+		order[g.Name] = i
+		if _, ok := v.sizes[g.Name]; !ok {
+			v.sizes[g.Name] = float64(g.Size)
+		}
+	}
+	slices.SortStableFunc(v.layers, func(a, b string) int { return order[a] - order[b] })
+	return nil
+}
+
+// quantities lists what the run can show.
+func (v *view) quantities() []quantity {
+	var list []quantity
+	known := map[string]bool{"virial": true, "centred_virial": true, "centred_update": true, "example_gradient_norm2": true, "parameters": true, "batch": true}
+	add := func(q quantity) {
+		known[q.Name] = true
+		q.System = v.has("", q.Name)
+		q.Layers = []string{}
+		for _, layer := range v.layers {
+			if v.has(layer, q.Name) {
+				q.Layers = append(q.Layers, layer)
+			}
+		}
+		if q.System || len(q.Layers) > 0 {
+			list = append(list, q)
+		}
+	}
+	for _, q := range labels {
+		add(q)
+	}
+	others := []string{}
+	for s := range v.recorded {
+		if !known[s.Name] {
+			known[s.Name] = true
+			others = append(others, s.Name)
+		}
+	}
+	slices.Sort(others)
+	for _, name := range others {
+		add(quantity{Name: name, Label: name})
+	}
+	return list
+}
+
+// has reports whether a quantity of a layer, or ("") of the system, can be shown.
+func (v *view) has(layer, name string) bool {
+	switch {
+	case name == "temperature" && layer == "":
+		for _, l := range v.layers {
+			if v.virial(l) != "" {
+				return true
+			}
+		}
+		return false
+	case name == "temperature":
+		return v.virial(layer) != ""
+	case name == "efficiency":
+		return v.recorded[run.Series{Layer: layer, Name: "energy_in"}] && v.recorded[run.Series{Layer: layer, Name: "energy_out"}]
+	}
+	return v.recorded[run.Series{Layer: layer, Name: name}]
+}
+
+// virial returns the series that a layer's temperature is read from: about its
+// running mean if there is one, else about zero.
+func (v *view) virial(layer string) string {
+	if v.sizes[layer] > 0 {
+		for _, name := range []string{"centred_virial", "virial"} {
+			if v.recorded[run.Series{Layer: layer, Name: name}] {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// batches is the number of batches behind the error of a mean.
+const batches = 16
+
+// A column sums up an interval of steps.
+type column struct {
+	first, last int64
+	min, max    float64
+	points      int
+	notFinite   int
+	means       thermo.Series // of batches of its points, in order
+}
+
+// A curve is a series in columns of equal widths. What is not known is null.
+type curve struct {
+	First     []int64    `json:"first" doc:"step of the first record in each interval"`
+	Last      []int64    `json:"last"`
+	Mean      []*float64 `json:"mean"`
+	StdErr    []*float64 `json:"stderr" doc:"standard error of the mean, correlation counted; null below four batches"`
+	Min       []*float64 `json:"min"`
+	Max       []*float64 `json:"max"`
+	Points    []int      `json:"points" doc:"finite values"`
+	NotFinite []int      `json:"not_finite" doc:"values that are NaN or infinite"`
+}
+
+// curve returns a quantity in at most n columns.
+func (v *view) curve(layer, name string, from, to int64, n int) (*curve, error) {
+	from, to = max(from, v.first), min(to, v.last)
+	fine, err := v.fine(layer, name, from, to, n*batches)
+	if err != nil {
+		return nil, err
+	}
+	c := &curve{[]int64{}, []int64{}, []*float64{}, []*float64{}, []*float64{}, []*float64{}, []int{}, []int{}}
+	if len(fine) == 0 {
+		return c, nil
+	}
+	var current *column
+	width := float64(to-from+1) / float64(n)
+	at := -1
+	for _, b := range fine {
+		if i := int(float64(b.First-from) / width); current == nil || i != at {
+			c.add(current)
+			at, current = i, &column{first: b.First, min: math.Inf(1), max: math.Inf(-1)}
+		}
+		current.last = b.Last
+		current.notFinite += b.NotFinite
+		if b.Points > 0 {
+			current.points += b.Points
+			current.min, current.max = math.Min(current.min, b.Min), math.Max(current.max, b.Max)
+			current.means.Add(b.Mean)
+		}
+	}
+	c.add(current)
+	return c, nil
+}
+
+func (c *curve) add(from *column) {
+	if from == nil {
+		return
+	}
+	c.First, c.Last = append(c.First, from.first), append(c.Last, from.last)
+	c.Points, c.NotFinite = append(c.Points, from.points), append(c.NotFinite, from.notFinite)
+	var mean, stderr, low, high *float64
+	if from.points > 0 {
+		m := from.means.Mean()
+		mean, low, high = &m, &from.min, &from.max
+		if r := from.means.Reading("", "", ""); from.means.N() >= 4 && r.Invalid == "" && finite(r.StdErr) {
+			stderr = &r.StdErr
+		}
+	}
+	c.Mean, c.StdErr = append(c.Mean, mean), append(c.StdErr, stderr)
+	c.Min, c.Max = append(c.Min, low), append(c.Max, high)
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+// fine returns a quantity in buckets, derived if it must be.
+func (v *view) fine(layer, name string, from, to int64, n int) ([]run.Bucket, error) {
+	switch {
+	case !v.has(layer, name):
+		return nil, fmt.Errorf("%q of layer %q: %w", name, layer, errNoSeries)
+	case name == "temperature" && layer == "":
+		return v.global(from, to, n)
+	case name == "temperature":
+		b, err := v.Buckets(layer, v.virial(layer), from, to, n)
+		return scaled(b, 1/v.sizes[layer]), err
+	case name == "efficiency":
+		return v.efficiency(layer, from, to, n)
+	}
+	return v.Buckets(layer, name, from, to, n)
+}
+
+// global returns Σ k T / Σ k over the layers (docs/theory.md, T2), where all of
+// them were recorded. Its minima and maxima are of the means.
+func (v *view) global(from, to int64, n int) ([]run.Bucket, error) {
+	var sum []run.Bucket
+	var k float64
+	for _, layer := range v.layers {
+		name := v.virial(layer)
+		if name == "" {
+			continue
+		}
+		b, err := v.Buckets(layer, name, from, to, n)
+		if err != nil {
+			return nil, err
+		}
+		if k += v.sizes[layer]; sum == nil {
+			sum = b
+			continue
+		}
+		sum = together(sum, b, func(x, y float64) float64 { return x + y })
+	}
+	return scaled(sum, 1/k), nil
+}
+
+// efficiency returns 1 − ⟨φ²⟩/⟨z²⟩ (docs/theory.md, T5).
+func (v *view) efficiency(layer string, from, to int64, n int) ([]run.Bucket, error) {
+	in, err := v.Buckets(layer, "energy_in", from, to, n)
+	if err != nil {
+		return nil, err
+	}
+	out, err := v.Buckets(layer, "energy_out", from, to, n)
+	return together(in, out, func(x, y float64) float64 { return 1 - y/x }), err
+}
+
+// together joins the means of buckets that begin at the same step.
+func together(a, b []run.Bucket, join func(x, y float64) float64) []run.Bucket {
+	var list []run.Bucket
+	for i, j := 0, 0; i < len(a) && j < len(b); {
+		switch {
+		case a[i].First < b[j].First:
+			i++
+		case a[i].First > b[j].First:
+			j++
+		default:
+			x := join(a[i].Mean, b[j].Mean)
+			if finite(x) {
+				list = append(list, run.Bucket{First: a[i].First, Last: a[i].Last, Points: min(a[i].Points, b[j].Points), Min: x, Mean: x, Max: x})
+			} else {
+				list = append(list, run.Bucket{First: a[i].First, Last: a[i].Last, NotFinite: 1})
+			}
+			i, j = i+1, j+1
+		}
+	}
+	return list
+}
+
+func scaled(list []run.Bucket, by float64) []run.Bucket {
+	for i := range list {
+		b := &list[i]
+		b.Min, b.Mean, b.Max = b.Min*by, b.Mean*by, b.Max*by
+	}
+	return list
+}

@@ -1,0 +1,13 @@
+/** Puts state into the address of the page, without a step in the history. */
+export function remember(changes: Record<string, string | null>) {
+  const [place, query] = location.hash.split('?');
+  const now = new URLSearchParams(query);
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null || value === '') now.delete(name);
+    else now.set(name, value);
+  }
+  const text = now.toString();
+  history.replaceState(null, '', (place || '#/') + (text ? '?' + text : ''));
+}
+
+export const runAddress = (id: string) => `#/run/${encodeURIComponent(id)}`;

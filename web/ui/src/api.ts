@@ -1,0 +1,65 @@
+export interface Run { id: string; state: 'running' | 'finished' | 'stopped'; step: number; time: number; loss: number | null }
+export interface RunList { root: string; runs: Run[] }
+export interface Quantity { name: string; label: string; unit: string; system: boolean; layers: string[] }
+export interface Event { step: number; time: number; kind: string; layer: string; text: string }
+export interface Finding { id: string; severity: string; group?: string; what: string; evidence: string; change: string; step: number }
+export interface RunDocument {
+  run: Run; model: unknown; first: number; last: number; quantities: Quantity[];
+  parameters: Record<string, number>; events: Event[]; warning: string;
+}
+type Values = (number | null)[];
+export interface Curve { first: number[]; last: number[]; mean: Values; stderr: Values; min: Values; max: Values; points: number[]; not_finite: number[] }
+export interface Layers { layers: string[]; curves: Curve[] }
+
+/** What a report has inside instead of a server: documents by their path. */
+const embedded = (() => {
+  const element = document.getElementById('kelvin-data');
+  return element ? (JSON.parse(element.textContent!) as { run: string; documents: Record<string, unknown> }) : null;
+})();
+
+/** The run that this page is a report of, or null on a server. */
+export const reportOf = embedded?.run ?? null;
+
+export class Failure extends Error {
+  constructor(message: string, readonly status: number) { super(message); }
+}
+
+export function path(name: string, query: Record<string, string | number | undefined> = {}): string {
+  const list = Object.entries(query).filter(([, v]) => v !== undefined && v !== '').map(([k, v]) => `${k}=${encodeURIComponent(v!)}`);
+  return `api/${name}` + (list.length ? '?' + list.join('&') : '');
+}
+
+/** Asks the server for a document. While it reads the records of a run it asks again. */
+export async function get<T>(from: string, signal?: AbortSignal, waiting?: () => void): Promise<T> {
+  if (embedded) {
+    if (from in embedded.documents) return embedded.documents[from] as T;
+    throw new Failure('this is not part of the report', 404);
+  }
+  for (;;) {
+    let answer: Response;
+    try {
+      answer = await fetch(from, { signal });
+    } catch (cause) {
+      if (signal?.aborted) throw cause;
+      throw new Failure('the server does not answer', 0);
+    }
+    if (answer.ok) return answer.json();
+    const problem = await answer.json().catch(() => ({ detail: answer.statusText }));
+    if (answer.status !== 503) throw new Failure(problem.detail ?? answer.statusText, answer.status);
+    waiting?.();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    if (signal?.aborted) throw new DOMException('', 'AbortError');
+  }
+}
+
+/** Calls changed with the runs that changed (null: any may have), lost when the server is gone and again when it is back. */
+export function listen(changed: (runs: string[] | null) => void, lost: (gone: boolean) => void): () => void {
+  if (embedded) return () => {};
+  const source = new EventSource('api/changes');
+  let was = false;
+  source.addEventListener('hello', () => { lost(false); if (was) changed(null); was = false; });
+  source.addEventListener('runs', (e) => changed(JSON.parse((e as MessageEvent).data).runs ?? null));
+  let again: ReturnType<typeof setTimeout> | undefined;
+  source.onerror = () => { was = true; lost(true); if (source.readyState === EventSource.CLOSED) again = setTimeout(() => location.reload(), 3000); };
+  return () => { clearTimeout(again); source.close(); };
+}

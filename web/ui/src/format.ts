@@ -1,0 +1,38 @@
+/** A number in four significant digits, as short as it can be. */
+export function number(x: number | null | undefined): string {
+  if (x === null || x === undefined || Number.isNaN(x)) return '–';
+  if (x === 0) return '0';
+  const size = Math.abs(x);
+  if (size >= 1e5 || size < 1e-3) {
+    const [digits, exponent] = x.toExponential(3).split('e');
+    return `${Number(digits)}×10${[...String(Number(exponent))].map((c) => '⁰¹²³⁴⁵⁶⁷⁸⁹'[Number(c)] ?? '⁻').join('')}`.replace('-', '−');
+  }
+  return String(Number(x.toPrecision(4))).replace('-', '−');
+}
+
+/** A value with its standard error, to two digits of the error. */
+export function withError(x: number | null, error: number | null): string {
+  if (x === null || error === null || !(error > 0)) return number(x);
+  const place = 1 - Math.floor(Math.log10(error));
+  const size = Math.abs(x);
+  if (place < 0 || place > 8 || size >= 1e5) {
+    const e = Math.floor(Math.log10(Math.max(size, error)));
+    const f = 10 ** e;
+    const digits = Math.max(0, e + place);
+    return `(${(x / f).toFixed(digits)} ± ${(error / f).toFixed(digits)})×10${[...String(e)].map((c) => '⁰¹²³⁴⁵⁶⁷⁸⁹'[Number(c)] ?? '⁻').join('')}`.replace('(-', '(−');
+  }
+  return `${x.toFixed(place)} ± ${error.toFixed(place)}`.replace(/^-/, '−');
+}
+
+export function count(n: number): string { return n.toLocaleString('en'); }
+
+export function ago(time: number, now: number): string {
+  if (!time) return '–';
+  const s = now - time;
+  if (s < 5) return 'now';
+  for (const [unit, length] of [['s', 60], ['min', 60], ['h', 24], ['d', 365]] as const) {
+    const size = { s: 1, min: 60, h: 3600, d: 86400 }[unit];
+    if (s < size * length) return `${Math.floor(s / size)} ${unit} ago`;
+  }
+  return new Date(time * 1000).toISOString().slice(0, 10);
+}

@@ -1,0 +1,7 @@
+import { mount } from 'svelte';
+import 'uplot/dist/uPlot.min.css';
+import '../../../report/theme.css';
+import './style.css';
+import App from './App.svelte';
+
+mount(App, { target: document.getElementById('app')! });
