@@ -430,7 +430,9 @@ func update(db *sql.DB, path string) (warning string, err error) {
 // Steps returns the steps of the first and the last value that was recorded; both
 // are 0 if none was.
 func (x *Index) Steps() (first, last int64, err error) {
-	err = x.db.QueryRow(`SELECT coalesce(min(first), 0), coalesce(max(last), 0) FROM chunks`).Scan(&first, &last)
+	err = x.db.QueryRow(`
+		SELECT coalesce(min((SELECT first FROM chunks WHERE series = id ORDER BY number LIMIT 1)), 0),
+			coalesce(max((SELECT last FROM chunks WHERE series = id ORDER BY number DESC LIMIT 1)), 0) FROM series`).Scan(&first, &last)
 	if err != nil {
 		return 0, 0, fmt.Errorf("reading index: %w", err)
 	}

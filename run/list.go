@@ -82,7 +82,7 @@ func Summarise(dir string) (Summary, error) {
 		if d.decode(line) != nil || d.head.Step > bound { // torn, cut, or taken back
 			continue
 		}
-		if !seen {
+		if !seen && d.head.Kind != "finding" && d.head.Kind != "note" { // they may be about earlier steps
 			seen, s.Step, s.Time = true, d.head.Step, d.head.Time
 			if d.head.Kind == KindEnd && s.State == Stopped {
 				s.State = Finished

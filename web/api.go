@@ -81,7 +81,7 @@ type seriesInput struct {
 type Window struct {
 	From    int64 `query:"from" doc:"first step"`
 	To      int64 `query:"to" default:"9007199254740991" doc:"last step"`
-	Columns int   `query:"columns" default:"300" minimum:"1" maximum:"4000" doc:"at most so many intervals"`
+	Columns int   `query:"columns" default:"300" minimum:"1" maximum:"4000" doc:"at most so many intervals; fewer where there would be fewer than eight records in each"`
 }
 
 // A seriesDocument is the body of GET /api/series.
@@ -150,22 +150,29 @@ func failure(err error) error {
 }
 
 func (s *Server) describe(ctx context.Context, in *runInput) (*body[runDocument], error) {
-	d := runDocument{Schema: schema, Parameters: map[string]int{}, Events: []event{}}
-	err := s.open(in.Run, func(v *view, item runItem, warning string) error {
-		events, err := v.Events()
-		if err != nil {
-			return err
-		}
-		for _, e := range events {
-			d.Events = append(d.Events, event{e.Step, e.Time, e.Kind, e.Layer, e.Text})
-		}
-		for layer, k := range v.sizes {
-			d.Parameters[layer] = int(k)
-		}
-		d.Run, d.First, d.Last, d.Quantities, d.Warning = item, v.first, v.last, v.quantities(), warning
-		return run.Model(v.dir, &d.Model)
+	var d runDocument
+	err := s.open(in.Run, func(v *view, item runItem, warning string) (err error) {
+		d, err = v.document(item, warning)
+		return err
 	})
 	return &body[runDocument]{d}, err
+}
+
+// document describes the run.
+func (v *view) document(item runItem, warning string) (runDocument, error) {
+	d := runDocument{Schema: schema, Run: item, First: v.first, Last: v.last, Quantities: v.quantities(),
+		Parameters: map[string]int{}, Events: []event{}, Warning: warning}
+	events, err := v.Events()
+	if err != nil {
+		return d, err
+	}
+	for _, e := range events {
+		d.Events = append(d.Events, event{e.Step, e.Time, e.Kind, e.Layer, e.Text})
+	}
+	for layer, k := range v.sizes {
+		d.Parameters[layer] = int(k)
+	}
+	return d, run.Model(v.dir, &d.Model)
 }
 
 func (s *Server) series(ctx context.Context, in *seriesInput) (*body[seriesDocument], error) {
@@ -185,21 +192,28 @@ func (s *Server) layers(ctx context.Context, in *struct {
 	Name string `query:"name" required:"true" doc:"a quantity"`
 	Window
 }) (*body[layersDocument], error) {
-	d := layersDocument{Schema: schema, Layers: []string{}, Curves: []*curve{}}
-	err := s.open(in.Run, func(v *view, _ runItem, _ string) error {
-		for _, layer := range v.layers {
-			if !v.has(layer, in.Name) {
-				continue
-			}
-			c, err := v.curve(layer, in.Name, in.From, in.To, in.Columns)
-			if err != nil {
-				return err
-			}
-			d.Layers, d.Curves = append(d.Layers, layer), append(d.Curves, c)
-		}
-		return ctx.Err()
+	var d layersDocument
+	err := s.open(in.Run, func(v *view, _ runItem, _ string) (err error) {
+		d, err = v.layersOf(in.Name, in.Window)
+		return err
 	})
 	return &body[layersDocument]{d}, err
+}
+
+// layersOf returns a quantity of all layers that have it.
+func (v *view) layersOf(name string, w Window) (layersDocument, error) {
+	d := layersDocument{Schema: schema, Layers: []string{}, Curves: []*curve{}}
+	for _, layer := range v.layers {
+		if !v.has(layer, name) {
+			continue
+		}
+		c, err := v.curve(layer, name, w.From, w.To, w.Columns)
+		if err != nil {
+			return d, err
+		}
+		d.Layers, d.Curves = append(d.Layers, layer), append(d.Curves, c)
+	}
+	return d, nil
 }
 
 // csv writes every value of a series, step by step.

@@ -176,8 +176,8 @@ func open(dir string) (*run.Run, error) {
 
 // A createInput is the request PUT /api/run.
 type createInput struct {
-	Run     string `query:"run" required:"true" doc:"id of the run: a path below the folder that is served"`
-	RawBody []byte `contentType:"application/json" doc:"its model.json"`
+	Run  string          `query:"run" required:"true" doc:"id of the run: a path below the folder that is served"`
+	Body json.RawMessage `doc:"its model.json"`
 }
 
 // create makes a run for records from elsewhere, or finds it there already.
@@ -186,13 +186,10 @@ func (s *Server) create(ctx context.Context, in *createInput) (*body[offsetDocum
 	if err != nil || in.Run == "." {
 		return nil, huma.Error422UnprocessableEntity(cmp.Or(err, errors.New("expected the run to have a name")).Error())
 	}
-	if !json.Valid(in.RawBody) {
-		return nil, huma.Error422UnprocessableEntity("expected a JSON document: the model.json of the run")
-	}
 	d := offsetDocument{Schema: schema}
 	err = s.store.writing(in.Run, func(to *writer) error {
 		if to.run == nil {
-			if to.run, err = run.Create(dir, json.RawMessage(in.RawBody)); err != nil {
+			if to.run, err = run.Create(dir, in.Body); err != nil {
 				if to.run, err = open(dir); err != nil {
 					return err
 				}

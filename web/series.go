@@ -22,7 +22,7 @@ type quantity struct {
 
 // labels names the quantities that kelvin knows, in the order to show them.
 var labels = []quantity{
-	{Name: "loss", Label: "energy", Unit: "energy"},
+	{Name: "loss", Label: "energy", Unit: "loss"},
 	{Name: "temperature", Label: "temperature", Unit: "energy/nat"},
 	{Name: "efficiency", Label: "work efficiency", Unit: "1"},
 	{Name: "gradient_norm2", Label: "squared gradient", Unit: "energy²/θ²"},
@@ -167,7 +167,9 @@ func (v *view) virial(layer string) string {
 	return ""
 }
 
-// batches is the number of batches behind the error of a mean.
+// batches is the number of batches behind the error of a mean. An interval with
+// fewer than half as many records says little of its error, so that short runs
+// have fewer and longer ones.
 const batches = 16
 
 // A column sums up an interval of steps.
@@ -191,7 +193,8 @@ type curve struct {
 	NotFinite []int      `json:"not_finite" doc:"values that are NaN or infinite"`
 }
 
-// curve returns a quantity in at most n columns.
+// curve returns a quantity in at most n columns: fewer, but no fewer than forty,
+// where there are less than half a column's batches for each.
 func (v *view) curve(layer, name string, from, to int64, n int) (*curve, error) {
 	from, to = max(from, v.first), min(to, v.last)
 	fine, err := v.fine(layer, name, from, to, n*batches)
@@ -202,6 +205,11 @@ func (v *view) curve(layer, name string, from, to int64, n int) (*curve, error) 
 	if len(fine) == 0 {
 		return c, nil
 	}
+	records := 0
+	for _, b := range fine {
+		records += b.Points + b.NotFinite
+	}
+	n = min(n, max(records/(batches/2), 40))
 	var current *column
 	width := float64(to-from+1) / float64(n)
 	at := -1

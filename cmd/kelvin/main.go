@@ -68,6 +68,7 @@ func newRootCommand() *cobra.Command {
 		newIsingCommand(),
 		newLLCCommand(),
 		newMeasureCommand(),
+		newReportCommand(),
 		newSampleCommand(),
 		newServeCommand(),
 		newSpectrumCommand(),

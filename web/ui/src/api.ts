@@ -2,7 +2,6 @@ export interface Run { id: string; state: 'running' | 'finished' | 'stopped'; st
 export interface RunList { root: string; runs: Run[] }
 export interface Quantity { name: string; label: string; unit: string; system: boolean; layers: string[] }
 export interface Event { step: number; time: number; kind: string; layer: string; text: string }
-export interface Finding { id: string; severity: string; group?: string; what: string; evidence: string; change: string; step: number }
 export interface RunDocument {
   run: Run; model: unknown; first: number; last: number; quantities: Quantity[];
   parameters: Record<string, number>; events: Event[]; warning: string;

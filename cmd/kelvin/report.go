@@ -1,0 +1,33 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kelvin-ml/kelvin/web"
+)
+
+func newReportCommand() *cobra.Command {
+	var html string
+	c := &cobra.Command{
+		Use:   "report RUN --html FILE",
+		Short: "Write the page of a run as one HTML file",
+		Long: `Writes the dashboard's page of a run as one self-contained HTML file, to be sent
+or archived: it needs neither a server nor the network.`,
+		Example: `  kelvin report runs/digits --html digits.html`,
+		Args:    exactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if html == "" {
+				return usagef("--html: expected the file to write")
+			}
+			if err := web.WriteReport(c.Context(), args[0], html); err != nil {
+				return err
+			}
+			fmt.Fprintf(c.OutOrStdout(), "wrote %s\n", html)
+			return nil
+		},
+	}
+	c.Flags().StringVar(&html, "html", "", "`file` to write")
+	return c
+}

@@ -1,0 +1,266 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kelvin-ml/kelvin/run"
+)
+
+// ask sends a request and returns the status and the body of the answer.
+func ask(t *testing.T, method, address, body string, header ...string) (int, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		if header[i] == "Host" {
+			r.Host = header[i+1]
+		}
+		r.Header.Set(header[i], header[i+1])
+	}
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	answer, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, string(text)
+}
+
+// TestSeries compares what is served with what was recorded.
+func TestSeries(t *testing.T) {
+	root := t.TempDir()
+	r, err := run.Create(filepath.Join(root, "a"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0.0
+	for step := range 64 {
+		x := float64(step % 7)
+		sum += (x + 2*x) / 300
+		err := r.Append(
+			run.Record{Step: int64(step), Kind: run.KindLayer, Layer: "0", Values: map[string]float64{"parameters": 100, "virial": x, "energy_in": 4, "energy_out": 1}},
+			run.Record{Step: int64(step), Kind: run.KindLayer, Layer: "1", Values: map[string]float64{"parameters": 200, "virial": 9, "centred_virial": 2 * x}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Append(run.Record{Step: 64, Kind: run.KindStep, Values: map[string]float64{"loss": math.NaN()}}); err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	address, _ := serve(t, root, "127.0.0.1:0", "")
+	series := func(layer, name string) curve {
+		status, text := ask(t, "GET", fmt.Sprintf("http://%s/api/series?run=a&layer=%s&name=%s&columns=1", address, layer, name), "")
+		var c curve
+		if err := json.Unmarshal([]byte(text), &c); status != 200 || err != nil {
+			t.Fatalf("%d %s", status, text)
+		}
+		return c
+	}
+	near := func(what string, got *float64, want float64) {
+		if got == nil || math.Abs(*got-want) > 1e-12 {
+			t.Errorf("%s is %v, not %g", what, got, want)
+		}
+	}
+	heat := series("", "temperature")
+	near("the temperature, (Σx + Σ2x)/300,", heat.Mean[0], sum/64)
+	if heat.StdErr[0] == nil || *heat.StdErr[0] <= 0 {
+		t.Error("it has no error")
+	}
+	near("the temperature of layer 1, about its mean,", series("1", "temperature").Mean[0], sum/64)
+	near("the efficiency of layer 0", series("0", "efficiency").Mean[0], 0.75)
+	if loss := series("", "loss"); loss.Mean[0] != nil || loss.NotFinite[0] != 1 {
+		t.Errorf("a loss that is NaN is served as %+v", loss)
+	}
+	for query, want := range map[string]int{
+		"run=a&name=nothing": 404, "run=b&name=loss": 404, "run=../a&name=loss": 422, "run=/etc&name=loss": 422, "run=a&name=loss&columns=0": 422, "run=a": 422,
+	} {
+		if status, text := ask(t, "GET", "http://"+address+"/api/series?"+query, ""); status != want || !strings.Contains(text, "detail") {
+			t.Errorf("%s: %d %s", query, status, text)
+		}
+	}
+	if status, text := ask(t, "GET", "http://"+address+"/api/series.csv?run=a&layer=0&name=virial", ""); status != 200 || !strings.HasPrefix(text, "step,virial\n0,0\n1,1\n") || strings.Count(text, "\n") != 65 {
+		t.Errorf("%d %s", status, text)
+	}
+	if status, text := ask(t, "GET", "http://"+address+"/metrics", ""); status != 200 || !strings.Contains(text, `kelvin_run_step{run="a"} 64`) || !strings.Contains(text, `kelvin_runs{state="stopped"} 1`) {
+		t.Errorf("%d %s", status, text)
+	}
+	if status, text := ask(t, "GET", "http://"+address+"/openapi.json", ""); status != 200 || !strings.Contains(text, `"/api/records"`) {
+		t.Errorf("%d %s", status, text)
+	}
+}
+
+const jsonl = "application/x-ndjson"
+
+// TestRecords sends a stream of records in pieces that overlap, come twice, leave
+// gaps, and to a server that is started anew between them: what is here in the
+// end is the stream.
+func TestRecords(t *testing.T) {
+	root := t.TempDir()
+	address, stop := serve(t, root, "127.0.0.1:0", "")
+	create := func() int64 {
+		status, text := ask(t, "PUT", "http://"+address+"/api/run?run=far/away", `{"made_by":"test"}`, "Content-Type", "application/json")
+		var d offsetDocument
+		if err := json.Unmarshal([]byte(text), &d); status != 200 || err != nil {
+			t.Fatalf("%d %s", status, text)
+		}
+		return d.Offset
+	}
+	send := func(offset int, lines string) (int, offsetDocument, string) {
+		status, text := ask(t, "POST", fmt.Sprintf("http://%s/api/records?run=far/away&offset=%d", address, offset), lines, "Content-Type", jsonl)
+		var d offsetDocument
+		json.Unmarshal([]byte(text), &d)
+		return status, d, text
+	}
+	if status, _, text := send(0, "{}\n"); status != 404 || !strings.Contains(text, "PUT /api/run") {
+		t.Errorf("a run that is not there: %d %s", status, text)
+	}
+	var stream bytes.Buffer
+	var ends []int
+	for step := range 100 {
+		line, err := json.Marshal(run.Record{Time: 1, Step: int64(step), Kind: run.KindStep, Values: map[string]float64{"loss": 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream.Write(append(line, '\n'))
+		ends = append(ends, stream.Len())
+	}
+	all := stream.String()
+	if create() != 0 {
+		t.Error("a new run is not empty")
+	}
+	steps := []struct {
+		from, to, status, have int
+	}{
+		{0, ends[9], 200, ends[9]},
+		{0, ends[9], 200, ends[9]},         // again: the answer was lost
+		{ends[4], ends[19], 200, ends[19]}, // half of it is here
+		{ends[29], ends[39], 409, ends[19]},
+		{ends[19], ends[49], 200, ends[49]},
+	}
+	for _, s := range steps {
+		if status, d, text := send(s.from, all[s.from:s.to]); status != s.status || d.Offset != int64(s.have) {
+			t.Errorf("%+v: %d %s", s, status, text)
+		}
+	}
+	stop()
+	// A server that was killed left half a line.
+	events := filepath.Join(root, "far", "away", "events.jsonl")
+	f, err := os.OpenFile(events, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.WriteString(all[ends[49] : ends[49]+20])
+	f.Close()
+	address, _ = serve(t, root, "127.0.0.1:0", "")
+	if have := create(); have != int64(ends[49]) {
+		t.Errorf("after the restart %d bytes are here, not %d", have, ends[49])
+	}
+	if status, _, text := send(ends[49], all[ends[49]:]); status != 200 {
+		t.Errorf("%d %s", status, text)
+	}
+	got, err := os.ReadFile(events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(all, string(got)); diff != "" {
+		t.Error(diff)
+	}
+	// What is no record, or another's, is refused whole.
+	for lines, want := range map[string]string{
+		`{"v":1,"t":1,"step":101,"kind":"step"}` + "\nno record\n": "line 2",
+		`{"v":1,"t":1,"step":101,"kind":"step"}`:                   "newline",
+		`{"v":9,"t":1,"step":101,"kind":"step"}` + "\n":            "version",
+	} {
+		if status, _, text := send(len(all), lines); status != 422 || !strings.Contains(text, want) {
+			t.Errorf("%q: %d %s", lines, status, text)
+		}
+	}
+	if status, _, text := send(0, strings.Replace(all, `"loss":1`, `"loss":2`, 1)); status != 422 || !strings.Contains(text, "another writer") {
+		t.Errorf("%d %s", status, text)
+	}
+	if status, _, _ := send(0, strings.Repeat("x", maxBatch+1)); status != 413 {
+		t.Errorf("a batch that is too large: %d", status)
+	}
+	if status, _ := ask(t, "POST", "http://"+address+"/api/records?run=far/away&offset=0", all); status != 415 {
+		t.Errorf("a form of a browser: %d", status)
+	}
+	for _, id := range []string{"../out", "/abs", "a/../../b", ".hidden", "a/.git", "", ".", "a\\b", "a\x00b"} {
+		status, text := ask(t, "PUT", "http://"+address+"/api/run?run="+url.QueryEscape(id), "{}", "Content-Type", "application/json")
+		if status != 422 {
+			t.Errorf("%q: %d %s", id, status, text)
+		}
+	}
+	outside := t.TempDir()
+	if err := os.Symlink(outside, filepath.Join(root, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if status, text := ask(t, "PUT", "http://"+address+"/api/run?run=link/run", "{}", "Content-Type", "application/json"); status != 422 {
+		t.Errorf("through a link: %d %s", status, text)
+	}
+}
+
+// TestGuard tries what other pages, other names and other people may not.
+func TestGuard(t *testing.T) {
+	root := t.TempDir()
+	address, stop := serve(t, root, "127.0.0.1:0", "")
+	home := "http://" + address
+	for _, c := range []struct {
+		name   string
+		method string
+		header []string
+		want   int
+	}{
+		{"plain", "GET", nil, 200},
+		{"by name", "GET", []string{"Host", "localhost:1"}, 200},
+		{"rebound name", "GET", []string{"Host", "evil.example"}, 421},
+		{"other page writes", "PUT", []string{"Origin", "http://evil.example", "Content-Type", "application/json"}, 403},
+		{"other page, newer browser", "PUT", []string{"Sec-Fetch-Site", "cross-site", "Content-Type", "application/json"}, 403},
+	} {
+		if status, text := ask(t, c.method, home+"/api/run"+map[string]string{"GET": "s", "PUT": "?run=x"}[c.method], "{}", c.header...); status != c.want {
+			t.Errorf("%s: %d %s", c.name, status, text)
+		}
+	}
+	stop()
+	const token = "0123456789abcdef"
+	address, _ = serve(t, root, "127.0.0.1:0", token)
+	home = "http://" + address
+	for header, want := range map[string]int{"": 401, "Bearer " + token: 200, "Bearer 0123456789abcdee": 401, "Bearer ": 401} {
+		if status, _ := ask(t, "GET", home+"/api/runs", "", "Authorization", header); status != want {
+			t.Errorf("%q: %d", header, status)
+		}
+	}
+	if status, _ := ask(t, "GET", home+"/", ""); status != 401 {
+		t.Errorf("the page without the token: %d", status)
+	}
+	if status, _ := ask(t, "GET", home+"/?token="+token, ""); status != 303 {
+		t.Errorf("the token in the address: %d", status)
+	}
+	if status, _ := ask(t, "GET", home+"/api/runs", "", "Cookie", cookie+"="+token); status != 200 {
+		t.Errorf("the cookie: %d", status)
+	}
+	if _, err := New(root, "short"); err == nil {
+		t.Error("a short token was taken")
+	}
+	if _, err := New(filepath.Join(root, "nothing"), ""); err == nil {
+		t.Error("a folder that is not there was served")
+	}
+}
