@@ -42,34 +42,11 @@ func parseNPY(name string, data []byte) (*array, error) {
 	fail := func(format string, args ...any) (*array, error) {
 		return nil, fmt.Errorf("array %q: "+format, append([]any{name}, args...)...)
 	}
-	if len(data) < 10 || string(data[:6]) != npyMagic {
-		return fail("expected an npy file (it begins with \\x93NUMPY)")
-	}
-	var headerLen uint64
-	start := 10
-	switch data[6] {
-	case 1:
-		headerLen = uint64(binary.LittleEndian.Uint16(data[8:]))
-	case 2, 3:
-		if len(data) < 12 {
-			return fail("truncated header")
-		}
-		headerLen, start = uint64(binary.LittleEndian.Uint32(data[8:])), 12
-	default:
-		return fail("expected npy version 1, 2 or 3, got %d", data[6])
-	}
-	if headerLen > uint64(len(data)-start) {
-		return fail("truncated: the header claims %d bytes, %d are left", headerLen, len(data)-start)
-	}
-	h, err := parseHeader(string(data[start : start+int(headerLen)]))
-	if err != nil {
-		return fail("header: %w", err)
-	}
-	d, err := parseDType(h.descr)
+	h, d, start, err := npyHead(data)
 	if err != nil {
 		return fail("%w", err)
 	}
-	raw := data[start+int(headerLen):]
+	raw := data[start:]
 	bytesClaimed, ok := sizeOf(h.shape, d.size)
 	if !ok || bytesClaimed != len(raw) {
 		return fail("shape %v of %s needs %s bytes of data, got %d", h.shape, d.name(), claim(bytesClaimed, ok), len(raw))

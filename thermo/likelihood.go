@@ -134,6 +134,31 @@ func (l *Likelihood) EndCluster() {
 	}
 }
 
+// Merge adds the draws of other, which must have the same range of temperatures,
+// to l. A cluster that other has not ended ends.
+func (l *Likelihood) Merge(other *Likelihood) error {
+	if l.low != other.low || l.high != other.high {
+		return fmt.Errorf("likelihood thermometer: merging ranges of temperatures %g to %g and %g to %g", l.low, l.high, other.low, other.high)
+	}
+	for _, sums := range [][2][]float64{{l.values, other.values}, {l.scores, other.scores}, {l.variances, other.variances},
+		{l.thirds, other.thirds}, {l.clusterSquares, other.clusterSquares}} {
+		for i, x := range sums[1] {
+			sums[0][i] += x
+		}
+	}
+	l.draws += other.draws
+	l.clusters += other.clusters
+	l.hotScore += other.hotScore
+	l.coldScore += other.coldScore
+	if other.clusters > 0 && other.sinceCluster > 0 {
+		l.clusters++
+		for i, s := range other.clusterScores {
+			l.clusterSquares[i] += s * s
+		}
+	}
+	return nil
+}
+
 // Reading returns the temperature, in the units of the energies. It is not valid
 // without draws, when the maximum is outside the range, when all choices were
 // those of lowest energy (temperature zero) or do not prefer low energies

@@ -60,10 +60,12 @@ func newRootCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
+		newCalibrateCommand(),
 		newCapacityCommand(),
 		newCompareCommand(),
 		newCurvatureCommand(),
 		newDataCommand(),
+		newDecodeCommand(),
 		newDemoCommand(),
 		newIsingCommand(),
 		newLLCCommand(),
