@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,20 +12,11 @@ import (
 	"github.com/kelvin-ml/kelvin/ising"
 )
 
-// writeNPY writes int8 values as numpy.save does.
-func writeNPY(t *testing.T, shape string, values []int8) string {
+// spinsNPY writes spins of a shape to a file.
+func spinsNPY(t *testing.T, shape string, spins []int8) string {
 	t.Helper()
-	header := fmt.Sprintf("{'descr': '|i1', 'fortran_order': False, 'shape': %s, }", shape)
-	header += strings.Repeat(" ", 117-len(header)) + "\n"
-	var b bytes.Buffer
-	b.WriteString("\x93NUMPY\x01\x00\x76\x00" + header)
-	for _, v := range values {
-		b.WriteByte(byte(v))
-	}
 	path := filepath.Join(t.TempDir(), "spins.npy")
-	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeNPY(t, path, "|i1", strings.Trim(shape, "()"), spins)
 	return path
 }
 
@@ -53,7 +42,7 @@ func TestIsingThermometer(t *testing.T) {
 	for i := range bits {
 		bits[i] = (spins[i] + 1) / 2
 	}
-	for _, path := range []string{writeNPY(t, "(2, 64, 64)", spins), writeNPY(t, "(64, 64)", bits)} {
+	for _, path := range []string{spinsNPY(t, "(2, 64, 64)", spins), spinsNPY(t, "(64, 64)", bits)} {
 		var stdout, stderr bytes.Buffer
 		if code := run([]string{"ising", "thermometer", path, "--json"}, &stdout, &stderr); code != exitDone {
 			t.Fatalf("exit status %d: %s", code, stderr.String())
@@ -74,11 +63,11 @@ func TestIsingThermometer(t *testing.T) {
 		}
 	}
 	for want, path := range map[string]string{
-		"expected an array of shape L×L": writeNPY(t, "(2, 8)", make([]int8, 16)),
-		"expected spins ±1":              writeNPY(t, "(4, 4)", bytes8(3)),
-		"even number":                    writeNPY(t, "(5, 5)", make([]int8, 25)),
-		"needs 64 bytes of data, got 16": writeNPY(t, "(8, 8)", make([]int8, 16)),
-		"2^62":                           writeNPY(t, "(4611686018427387904, 4611686018427387904)", nil),
+		"expected an array of shape L×L": spinsNPY(t, "(2, 8)", make([]int8, 16)),
+		"expected spins ±1":              spinsNPY(t, "(4, 4)", bytes8(3)),
+		"even number":                    spinsNPY(t, "(5, 5)", make([]int8, 25)),
+		"needs 64 bytes of data, got 16": spinsNPY(t, "(8, 8)", make([]int8, 16)),
+		"2^62":                           spinsNPY(t, "(4611686018427387904, 4611686018427387904)", nil),
 	} {
 		var stdout, stderr bytes.Buffer
 		if code := run([]string{"ising", "thermometer", path}, &stdout, &stderr); code != exitFailed || !strings.Contains(stderr.String(), want) {
