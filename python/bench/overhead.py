@@ -1,0 +1,105 @@
+"""What the probe costs: the time of a training step with it against without it.
+
+    python3 overhead.py [mlp|transformer] [--device cuda] [--every 50] [--rounds 20]
+
+Both are trained in turn in one process, a few readings a turn, so that whatever
+else the machine does hits both alike. Prints the median ratio and its quartiles.
+"""
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+
+import torch
+from torch import nn
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+import kelvin_probe as kelvin  # noqa: E402
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.act, self.down = nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        self.heads = heads
+
+    def forward(self, x):
+        b, t, w = x.shape
+        q, k, v = self.qkv(self.norm1(x)).view(b, t, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4)
+        weights = (q @ k.transpose(-1, -2) / (w // self.heads) ** 0.5).softmax(-1)
+        x = x + self.out((weights @ v).transpose(1, 2).reshape(b, t, w))
+        return x + self.down(self.act(self.up(self.norm2(x))))
+
+
+class Transformer(nn.Module):
+    def __init__(self, vocabulary=512, width=256, depth=4, heads=8, length=128):
+        super().__init__()
+        self.embed = nn.Embedding(vocabulary, width)
+        self.place = nn.Parameter(torch.zeros(length, width))
+        self.blocks = nn.Sequential(*[Block(width, heads) for _ in range(depth)])
+        self.head = nn.Linear(width, vocabulary)
+
+    def forward(self, x):
+        return self.head(self.blocks(self.embed(x) + self.place)).transpose(1, 2)
+
+
+def make(kind, device):
+    torch.manual_seed(0)
+    if kind == "mlp":
+        model = nn.Sequential(nn.Linear(784, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 10))
+        x, y = torch.randn(128, 784), torch.randint(10, (128,))
+        optimizer = torch.optim.SGD(model.to(device).parameters(), lr=0.01, momentum=0.9)
+    else:
+        model = Transformer()
+        x, y = torch.randint(512, (16, 128)), torch.randint(512, (16, 128))
+        optimizer = torch.optim.AdamW(model.to(device).parameters(), lr=1e-4)
+    x, y = x.to(device), y.to(device)
+
+    def step():
+        loss = nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+    return model, optimizer, step
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kind", choices=["mlp", "transformer"])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--every", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=0, help="steps a turn (default two readings)")
+    args = parser.parse_args()
+    steps = args.steps or 2 * args.every
+    plain = make(args.kind, args.device)[2]
+    model, optimizer, probed = make(args.kind, args.device)
+    with tempfile.TemporaryDirectory() as folder:
+        probe = kelvin.Probe(model, optimizer, os.path.join(folder, "run"), every=args.every)
+
+        def seconds(step, with_probe):
+            start = time.perf_counter()
+            for _ in range(steps):
+                loss = step()
+                if with_probe:
+                    probe.step(loss)
+            if args.device == "cuda":
+                torch.cuda.synchronize()
+            return (time.perf_counter() - start) / steps
+        seconds(plain, False), seconds(probed, True)
+        pairs = [(seconds(plain, False), seconds(probed, True)) for _ in range(args.rounds)]
+        probe.close()
+    ratios = [100 * (b / a - 1) for a, b in pairs]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    print(f"{args.kind} on {args.device}: {sum(p.numel() for p in model.parameters())} parameters, "
+          f"{1e3 * statistics.median(a for a, _ in pairs):.2f} ms a step, "
+          f"probe every {args.every} steps: {middle:+.2f} % (quartiles {low:+.2f} to {high:+.2f})")
+
+
+if __name__ == "__main__":
+    main()

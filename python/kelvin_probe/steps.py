@@ -1,0 +1,68 @@
+"""Hooks around optimizer.step, and what its parameter groups say."""
+import types
+
+
+def plain(optimizer):
+    """The optimiser inside wrappers such as those of Accelerate and Lightning."""
+    while not hasattr(optimizer, "register_step_pre_hook") and hasattr(optimizer, "optimizer"):
+        optimizer = optimizer.optimizer
+    return optimizer
+
+
+def around(optimizer, before, after):
+    """Calls before() and after() around every step of the optimiser; returns what undoes it."""
+    if hasattr(optimizer, "register_step_pre_hook"):  # torch 2.0
+        hooks = [optimizer.register_step_pre_hook(lambda *_: before()),
+                 optimizer.register_step_post_hook(lambda *_: after())]
+        return lambda: [hook.remove() for hook in hooks]
+    step = optimizer.step
+
+    def wrapped(self, *args, **kwargs):
+        before()
+        result = step(*args, **kwargs)
+        after()
+        return result
+    wrapped.__dict__.update(getattr(step, "__dict__", {}))  # learning-rate schedulers mark it
+    wrapped = types.MethodType(wrapped, optimizer)  # schedulers want a method
+    optimizer.step = wrapped
+
+    def undo():
+        if optimizer.step is wrapped:
+            optimizer.step = step
+    return undo
+
+
+def layers(model, optimizer):
+    """{layer: [(parameter, L2 penalty)]}: what the optimiser trains, by the module that holds it."""
+    penalties = {}
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            penalties[p] = group.get("weight_decay", 0.0) if penalised(optimizer, group) else 0.0
+    found = {}
+    for name, p in model.named_parameters():
+        if p in penalties and p.requires_grad:
+            found.setdefault(name.rpartition(".")[0] or name, []).append((p, penalties[p]))
+    return found
+
+
+def penalised(optimizer, group):
+    """Whether weight decay is part of the gradient. AdamW and its like decay the weights beside it."""
+    kind = type(optimizer).__name__.lower()
+    return "adamw" not in kind and "lion" not in kind and not group.get("decoupled_weight_decay", False)
+
+
+def settings(optimizer):
+    """Learning rate and, of gradient descent, momentum of the first parameter group."""
+    group = optimizer.param_groups[0]
+    values = {"learning_rate": float(group["lr"])} if "lr" in group else {}
+    if "momentum" in group:
+        values["momentum"] = float(group["momentum"])
+    return values
+
+
+def rates(optimizer, layers):
+    """{layer: learning rate}, where the groups differ."""
+    rate = {p: group.get("lr") for group in optimizer.param_groups for p in group["params"]}
+    if len(set(map(float, rate.values()))) < 2:
+        return {}
+    return {name: float(rate[held[0][0]]) for name, held in layers.items()}
