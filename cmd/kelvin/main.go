@@ -62,6 +62,7 @@ func newRootCommand() *cobra.Command {
 	root.AddCommand(
 		newCalibrateCommand(),
 		newCapacityCommand(),
+		newCollapseCommand(),
 		newCompareCommand(),
 		newCurvatureCommand(),
 		newDataCommand(),
