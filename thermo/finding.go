@@ -20,4 +20,7 @@ type Finding struct {
 	What     string   `json:"what"`
 	Evidence string   `json:"evidence"`
 	Change   string   `json:"change"`
+	// Confidence is the chance that the evidence is more than luck; 0 when it is
+	// not estimated, 1 when it is no matter of chance.
+	Confidence float64 `json:"confidence,omitempty"`
 }

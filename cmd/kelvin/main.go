@@ -77,6 +77,7 @@ func newRootCommand() *cobra.Command {
 		newSpectrumCommand(),
 		newTheoryCommand(),
 		newTrainCommand(),
+		newWatchCommand(),
 		// one line per subcommand, alphabetical
 	)
 	return root

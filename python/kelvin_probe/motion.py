@@ -3,7 +3,7 @@ import torch
 
 WINDOW = 10_000  # steps that the running mean looks back at most
 CHUNK = 1 << 16  # elements at once on a CPU, so that the passes over them stay in its cache
-NAMES = ("gradient_norm2", "centred_virial", "weight_norm2", "update_norm2", "centred_update")
+NAMES = ("gradient_norm2", "centred_virial", "weight_norm2", "update_norm2", "centred_update", "spread_norm2")
 
 
 class Motion:
@@ -62,6 +62,7 @@ class Motion:
                     mean.copy_(t)
                 torch.sub(t, mean, out=away)
                 torch.dot(t, t, out=slot[2])
+                torch.dot(away, away, out=slot[5])
                 if g is None:
                     continue
                 g = g.float()
@@ -97,7 +98,7 @@ class Motion:
             v = dict(zip(NAMES, row))
             v["weight_norm"] = v.pop("weight_norm2") ** 0.5
             if first:  # there is no mean yet
-                del v["centred_virial"], v["centred_update"]
+                del v["centred_virial"], v["centred_update"], v["spread_norm2"]
             values[name] = v
         return values
 

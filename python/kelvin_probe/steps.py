@@ -52,11 +52,17 @@ def penalised(optimizer, group):
 
 
 def settings(optimizer):
-    """Learning rate and, of gradient descent, momentum of the first parameter group."""
+    """Learning rate and momentum of the first parameter group.
+
+    beta1 where the step is not the u' = µu − ηg that the kinetic thermometer knows.
+    """
     group = optimizer.param_groups[0]
     values = {"learning_rate": float(group["lr"])} if "lr" in group else {}
     if "momentum" in group:
-        values["momentum"] = float(group["momentum"])
+        plain = type(optimizer).__name__ == "SGD" and not group.get("nesterov") and not group.get("dampening")
+        values["momentum" if plain else "beta1"] = float(group["momentum"])
+    elif "betas" in group:
+        values["beta1"] = float(group["betas"][0])
     return values
 
 

@@ -194,6 +194,17 @@ class Robust(Case):
         for name in ("example_gradient_norm2", "gradient_norm2"):
             self.assertAlmostEqual(a[name], b[name], delta=1e-4 * a[name])
 
+    @unittest.skipUnless(hasattr(torch, "compile"), "torch has no compile")
+    def test_compiled(self):
+        model = network()
+        compiled = torch.compile(model, backend="eager")
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        said = quietly(lambda: train(compiled, optimizer, kelvin.Probe(compiled, optimizer, self.run_folder, every=1), 3))
+        self.assertIn("the model is compiled: activations and single examples cannot be seen", said[0])
+        last = of(self.run_folder, "layer", "2")[-1]
+        self.assertIn("centred_virial", last)
+        self.assertNotIn("energy_in", last)
+
     def test_optimizer_can_be_copied_after(self):
         _, optimizer, probe = self.make()
         probe.close()

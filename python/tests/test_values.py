@@ -21,12 +21,13 @@ class Values(Case):
             optimizer.step()
             step = {"loss": float(loss) + decay / 2 * sum(float((p * p).sum()) for p in before.values())}
             for layer in ("0", "2", "4"):
-                v = dict.fromkeys(("gradient_norm2", "centred_virial", "weight_norm", "update_norm2", "centred_update"), 0.0)
+                v = dict.fromkeys(("gradient_norm2", "centred_virial", "weight_norm", "update_norm2", "centred_update", "spread_norm2"), 0.0)
                 for k in (layer + ".weight", layer + ".bias"):
                     away = before[k] - means.get(k, before[k])
                     update = dict(model.named_parameters())[k].detach().double() - before[k]
                     v["gradient_norm2"] += float((gradient[k] ** 2).sum())
                     v["centred_virial"] += float((away * gradient[k]).sum())
+                    v["spread_norm2"] += float((away * away).sum())
                     v["weight_norm"] += float((before[k] ** 2).sum())
                     v["update_norm2"] += float((update ** 2).sum())
                     v["centred_update"] += float((away * update).sum())
@@ -66,6 +67,7 @@ class Values(Case):
     def test_adamw(self):
         wholes = self.check(lambda p: torch.optim.AdamW(p, lr=1e-2, weight_decay=1e-2))
         self.assertNotIn("momentum", wholes[3])
+        self.assertEqual(wholes[3]["beta1"], 0.9)
 
     def test_examples_and_signals(self):
         model = network()

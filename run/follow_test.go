@@ -1,0 +1,67 @@
+package run
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func next(f *Follower) (records []Record, problems []error) {
+	for r, err := range f.Next() {
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		records = append(records, r)
+	}
+	return records, problems
+}
+
+func TestFollow(t *testing.T) {
+	r := create(t)
+	f, err := Follow(r.Dir)
+	must(t, err)
+	expect := func(want int, problem string) {
+		t.Helper()
+		got, problems := next(f)
+		if len(got) != want || (len(problems) > 0) != (problem != "") || problem != "" && !strings.Contains(problems[0].Error(), problem) {
+			t.Fatalf("%d records, problems %v; want %d and %q", len(got), problems, want, problem)
+		}
+	}
+	expect(0, "")
+	must(t, r.Append(step1(1), step1(2)))
+	expect(2, "")
+	expect(0, "")
+
+	line, err := step1(3).MarshalJSON()
+	must(t, err)
+	write := func(text string) {
+		t.Helper()
+		_, err := r.events.WriteString(text)
+		must(t, err)
+	}
+	write(string(line[:10])) // a writer at work
+	expect(0, "")
+	write(string(line[10:]) + "\n")
+	expect(1, "")
+
+	write("damage\n")
+	must(t, r.Append(step1(4)))
+	got, problems := next(f)
+	var bad *LineError
+	if len(got) != 1 || len(problems) != 1 || !errors.As(problems[0], &bad) || bad.Line != 4 {
+		t.Fatalf("%v, problems %v", got, problems)
+	}
+	must(t, r.Append(Record{Step: 2, Kind: KindResume}, step1(3)))
+	expect(2, "")
+
+	must(t, os.Truncate(filepath.Join(r.Dir, eventsFile), 3))
+	expect(0, "became shorter")
+	must(t, r.Close())
+
+	if _, err := Follow(t.TempDir()); !errors.Is(err, ErrNotRun) {
+		t.Errorf("a folder that is no run: %v", err)
+	}
+}
