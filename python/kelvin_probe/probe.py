@@ -34,15 +34,19 @@ class Probe:
         self._armed, self._moved, self._losses, self._late = False, None, [], []
         self._settings, self._lost = ({}, {}), 0
         self._guard.wrap("all values", self._start)(model, optimizer, folder, resume, scaler)
+        if self._undo is None and self._writer is not None:  # it failed half way
+            self._write([{"step": self._step, "kind": "note", "text": "kelvin_probe could not begin"}])
+            self._writer.close()
 
     def _start(self, model, optimizer, folder, resume, scaler):
-        self._model, self._optimizer, self._scaler = unwrap(model, self._guard), steps.plain(optimizer), scaler
+        self._model, self._optimizer = unwrap(model, self._guard), steps.plain(optimizer)
+        self._scaler = scaler if scaler is not None else getattr(optimizer, "scaler", None)  # Accelerate's has it
         self._ranks = Ranks(folder)
         self._layers = steps.layers(self._model, self._optimizer)
         if not self._layers:
             raise ValueError("the optimizer trains no parameter of the model")
         sizes = {name: sum(p.numel() for p, _ in held) for name, held in self._layers.items()}
-        self._signals = Signals(self._model, self._layers, self._sees_examples(), self._guard)
+        self._signals = Signals(self._model, self._layers, self._sees_examples(), self._scaler is not None, self._guard)
         self._motion = Motion(self._layers, self._every)
         self._compiled = is_compiled(model)
         if self._compiled:

@@ -23,11 +23,11 @@ SLOPES = {
 class Signals:
     """Hooks that are in place only while armed, so that other steps cost nothing."""
 
-    def __init__(self, model, layers, examples, guard):
+    def __init__(self, model, layers, examples, scaled, guard):
         self._layers = [(name, m) for name, m in model.named_modules() if name in layers]
         self._activations = [m for m in model.modules() if is_activation(m)]
         self.home = next((p.device for p in model.parameters()), None)
-        self._examples, self._guard = examples, guard
+        self._examples, self._scaled, self._guard = examples, scaled, guard
         self._silent, self._flat, self._hooks = {}, {}, []
         self.reset()
 
@@ -62,7 +62,10 @@ class Signals:
             self._first, self.batch = name, first.shape[0] if first is not None else 0
             self.passes += 1
         if self._examples and isinstance(module, nn.Linear) and output.requires_grad and output.dim() in (2, 3):
-            if first.shape[0] == self.batch:
+            if output.dtype is torch.float16 and not self._scaled:
+                self._examples = False
+                self._guard.note("gradients in half precision are scaled: give the probe the GradScaler, or single examples cannot be seen")
+            elif first.shape[0] == self.batch:
                 few = first.detach()[:32 if first.dim() == 2 else 8]
                 bias = module.bias is not None
                 output.register_hook(self._guard.wrap("signals", lambda d: self._example(name, few, d, bias)))

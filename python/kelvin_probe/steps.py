@@ -4,22 +4,27 @@ import types
 
 def plain(optimizer):
     """The optimiser inside wrappers such as those of Accelerate and Lightning."""
-    while not hasattr(optimizer, "register_step_pre_hook") and hasattr(optimizer, "optimizer"):
+    while hasattr(getattr(optimizer, "optimizer", None), "param_groups"):
         optimizer = optimizer.optimizer
     return optimizer
 
 
 def around(optimizer, before, after):
-    """Calls before() and after() around every step of the optimiser; returns what undoes it."""
+    """Calls before() and after() around every step of the optimiser; returns what undoes it.
+
+    before() sees the gradients: where the step is given a closure that computes
+    them, as Lightning does, it comes after that.
+    """
     if hasattr(optimizer, "register_step_pre_hook"):  # torch 2.0
-        hooks = [optimizer.register_step_pre_hook(lambda *_: before()),
-                 optimizer.register_step_post_hook(lambda *_: after())]
+        def pre(_, args, kwargs):
+            own = 1 if args and args[0] is optimizer else 0
+            return args[:own] + delayed(args[own:], kwargs, before), kwargs
+        hooks = [optimizer.register_step_pre_hook(pre), optimizer.register_step_post_hook(lambda *_: after())]
         return lambda: [hook.remove() for hook in hooks]
     step = optimizer.step
 
     def wrapped(self, *args, **kwargs):
-        before()
-        result = step(*args, **kwargs)
+        result = step(*delayed(args, kwargs, before), **kwargs)
         after()
         return result
     wrapped.__dict__.update(getattr(step, "__dict__", {}))  # learning-rate schedulers mark it
@@ -30,6 +35,23 @@ def around(optimizer, before, after):
         if optimizer.step is wrapped:
             optimizer.step = step
     return undo
+
+
+def delayed(args, kwargs, before):
+    """The arguments of a step, with before() called now or at the first call of the closure among them."""
+    closure = args[0] if args else kwargs.pop("closure", None)
+    if closure is None:
+        before()
+        return args
+    called = []
+
+    def evaluated(*a, **k):
+        result = closure(*a, **k)
+        if not called:
+            called.append(True)
+            before()
+        return result
+    return (evaluated,) + tuple(args[1:])
 
 
 def layers(model, optimizer):

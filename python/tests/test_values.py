@@ -19,7 +19,7 @@ class Values(Case):
             before = {k: p.detach().double().clone() for k, p in model.named_parameters()}
             gradient = {k: p.grad.double() + decay * before[k] for k, p in model.named_parameters()}
             optimizer.step()
-            step = {"loss": float(loss) + decay / 2 * sum(float((p * p).sum()) for p in before.values())}
+            step = {"loss": float(loss.detach()) + decay / 2 * sum(float((p * p).sum()) for p in before.values())}
             for layer in ("0", "2", "4"):
                 v = dict.fromkeys(("gradient_norm2", "centred_virial", "weight_norm", "update_norm2", "centred_update", "spread_norm2"), 0.0)
                 for k in (layer + ".weight", layer + ".bias"):
