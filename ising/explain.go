@@ -61,7 +61,7 @@ func (c *Classifier) Explain(test *Samples) (Explanation, error) {
 	}
 	e.Counting = both * both / (own * other)
 	if e.Tc, err = crossing(e.Temperatures, e.Output, 0.5); err != nil {
-		return e, err
+		e.Tc = math.NaN() // a network that learned nothing is never undecided
 	}
 	if e.ThresholdTc, err = crossing(e.Temperatures, e.AbsM, e.Threshold); err != nil {
 		e.ThresholdTc = math.NaN() // noise weights have no meaningful threshold

@@ -202,8 +202,18 @@ func summarise(size int, trials []trial) Learned {
 		return m
 	}
 	over := func(name string, pick func(trial) float64) thermo.Reading {
-		m, stderr := meanOver(trials, pick)
-		return thermo.Reading{Name: name, Unit: "energy/nat", Value: m, StdErr: stderr, ESS: float64(len(trials)), DoF: float64(len(trials) - 1)}
+		var found []trial // that have a critical temperature
+		for _, t := range trials {
+			if !math.IsNaN(pick(t)) {
+				found = append(found, t)
+			}
+		}
+		m, stderr := meanOver(found, pick)
+		r := thermo.Reading{Name: name, Unit: "energy/nat", Value: m, StdErr: stderr, ESS: float64(len(found)), DoF: float64(len(found) - 1)}
+		if missing := len(trials) - len(found); 2*missing > len(trials) || len(found) < 2 {
+			r.Invalid = fmt.Sprintf("%d of %d networks are never undecided in the temperatures given", missing, len(trials))
+		}
+		return r
 	}
 	l := Learned{
 		Size:        size,
@@ -238,6 +248,9 @@ func summarise(size int, trials []trial) Learned {
 // meanOver returns the mean over independent trials and its standard error.
 func meanOver(trials []trial, pick func(trial) float64) (mean, stderr float64) {
 	n := float64(len(trials))
+	if n == 0 {
+		return math.NaN(), math.NaN()
+	}
 	for _, t := range trials {
 		mean += pick(t) / n
 	}
@@ -257,6 +270,10 @@ func (l Learning) extrapolate() Learning {
 	}
 	var w, wx, wxx, wy, wxy float64
 	for _, s := range l.Sizes {
+		if !s.Tc.Valid() {
+			l.Extrapolated.Invalid = fmt.Sprintf("size %d has no critical temperature: %s", s.Size, s.Tc.Invalid)
+			return l
+		}
 		k, x := 1/(s.Tc.StdErr*s.Tc.StdErr), 1/float64(s.Size)
 		w, wx, wxx = w+k, wx+k*x, wxx+k*x*x
 		wy, wxy = wy+k*s.Tc.Value, wxy+k*x*s.Tc.Value

@@ -13,7 +13,7 @@ import (
 const (
 	deadShare      = 0.1  // of a layer's units
 	saturatedShare = 0.1  //
-	energyFactor   = 2.0  // change of signal energy from one layer to the next
+	energyFactor   = 1.5  // change of signal energy from one layer to the next
 	hotFactor      = 10.0 // local above global temperature
 	noiseFactor    = 10.0 // gradient-noise scale above the batch
 	confidence     = 0.1  // |T − 1| of the likelihood temperature

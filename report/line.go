@@ -22,6 +22,7 @@ type Line struct {
 	Name    string
 	X, Y    []float64
 	Band    []float64
+	Dots    bool    // a dot at every point, not joined
 	Hotness float64 // 0 … 1: its colour on the temperature scale
 }
 
@@ -73,6 +74,16 @@ func (c LineChart) draw(b *strings.Builder, width float64) float64 {
 		thickness := 2.0
 		if len(l.X) > int(width) {
 			thickness = 1
+		}
+		if l.Dots {
+			for i := range l.X {
+				at, okX := x.place(l.X[i])
+				height, okY := y.place(l.Y[i])
+				if okX && okY {
+					fmt.Fprintf(b, `<circle class="mark" cx="%.1f" cy="%.1f" r="4.5" fill="%s"/>`, at, height, Scale(l.Hotness))
+				}
+			}
+			continue
 		}
 		fmt.Fprintf(b, `<path class="line" stroke="%s" stroke-width="%g" d="%s"/>`, Scale(l.Hotness), thickness, trace(l, x, y))
 	}

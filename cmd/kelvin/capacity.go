@@ -42,7 +42,7 @@ agree with dU/dT; its peaks are phase transitions.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.data, "data", "", "data `file` (npz, npy, csv, idx)")
-	flags.StringVar(&f.arch, "arch", "", "architecture of a MODEL: widths and activation, as in 64-128-10:relu")
+	flags.StringVar(&f.arch, "arch", "", "architecture of a MODEL: widths and activation, as in 64-128-10:relu, or a model.json")
 	flags.StringVar(&f.loss, "loss", "", "loss of a MODEL: ce, mse or mae (default ce with class labels, mse with targets)")
 	flags.StringVar(&f.temperatures, "temperatures", "0.1:10:9", "lowest, highest and number, spaced geometrically")
 	flags.Float64Var(&f.prior, "prior", 1, "standard deviation of the normal prior of every parameter")

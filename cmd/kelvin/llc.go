@@ -41,7 +41,7 @@ equilibrium, and the reading is refused when they are not.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.data, "data", "", "data `file` (npz, npy, csv, idx)")
-	flags.StringVar(&f.arch, "arch", "", "architecture of a MODEL: widths and activation, as in 64-128-10:relu")
+	flags.StringVar(&f.arch, "arch", "", "architecture of a MODEL: widths and activation, as in 64-128-10:relu, or a model.json")
 	flags.StringVar(&f.loss, "loss", "", "loss of a MODEL: ce, mse or mae (default ce with class labels, mse with targets)")
 	flags.Float64Var(&f.beta, "beta", 0, "inverse temperature β (default 1/ln n)")
 	flags.Float64Var(&f.localisation, "localisation", 1, "strength γ of the localising prior exp(-γ|w - w*|²/2)")

@@ -68,6 +68,7 @@ func newRootCommand() *cobra.Command {
 		newDataCommand(),
 		newDecodeCommand(),
 		newDemoCommand(),
+		newEngineCommand(),
 		newIsingCommand(),
 		newLLCCommand(),
 		newMeasureCommand(),

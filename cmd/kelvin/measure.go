@@ -47,9 +47,15 @@ with --arch. Its trained state is a Gaussian posterior about the weights.
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return runMeasure(cmd, args[0], f) },
 	}
+	addMeasureFlags(cmd, &f)
+	return cmd
+}
+
+// addMeasureFlags adds the flags of commands that measure a state.
+func addMeasureFlags(cmd *cobra.Command, f *measureFlags) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.data, "data", "", "data `file` (npz, npy, csv, idx)")
-	flags.StringVar(&f.arch, "arch", "", "architecture of a MODEL: widths and activation, as in 64-128-10:relu")
+	flags.StringVar(&f.arch, "arch", "", "architecture of a MODEL: widths and activation, as in 64-128-10:relu, or a model.json")
 	flags.StringVar(&f.loss, "loss", "", "loss of a MODEL: ce, mse or mae (default ce with class labels, mse with targets)")
 	flags.StringVar(&f.options.State, "state", measure.Trained, "what to measure: trained or init")
 	flags.StringVar(&f.options.Init, "init", "", "initialisation scheme of a MODEL (default pytorch)")
@@ -57,18 +63,24 @@ with --arch. Its trained state is a Gaussian posterior about the weights.
 	flags.Uint64Var(&f.options.Seed, "seed", 0, "seed of everything drawn")
 	flags.StringVar(&f.html, "html", "", "write a report to this `file`")
 	flags.BoolVar(&f.asJSON, "json", false, "print one JSON document")
-	return cmd
+}
+
+// check looks at the flags.
+func (f measureFlags) check() error {
+	switch {
+	case f.data == "":
+		return usagef("expected --data FILE with the examples to measure on")
+	case f.options.State != measure.Trained && f.options.State != measure.Initial:
+		return usagef("--state %q: expected %s or %s", f.options.State, measure.Trained, measure.Initial)
+	case f.options.Draws < 0:
+		return usagef("--draws %d: expected a positive number", f.options.Draws)
+	}
+	return nil
 }
 
 func runMeasure(cmd *cobra.Command, path string, f measureFlags) error {
-	if f.data == "" {
-		return usagef("expected --data FILE with the examples to measure on")
-	}
-	if f.options.State != measure.Trained && f.options.State != measure.Initial {
-		return usagef("--state %q: expected %s or %s", f.options.State, measure.Trained, measure.Initial)
-	}
-	if f.options.Draws < 0 {
-		return usagef("--draws %d: expected a positive number", f.options.Draws)
+	if err := f.check(); err != nil {
+		return err
 	}
 	set, err := dataset.Open(f.data)
 	if err != nil {
@@ -117,14 +129,15 @@ func openNetwork(path string, set *dataset.Set, f *measureFlags) (*nn.Network[fl
 	if f.arch == "" {
 		return nil, usagef("%s holds weights alone: give their architecture%s", path, guessArch(file))
 	}
-	if f.loss == "" {
+	described := strings.HasSuffix(f.arch, ".json") // says its loss
+	if f.loss == "" && !described {
 		if f.loss = "mse"; set.Labels != nil {
 			f.loss = "ce"
 		}
 	}
-	spec, err := nn.ParseArch(f.arch, f.loss)
+	spec, err := parseArch(f.arch, f.loss)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, err
 	}
 	network, err := nn.New[float32](spec)
 	if err != nil {
@@ -134,6 +147,30 @@ func openNetwork(path string, set *dataset.Set, f *measureFlags) (*nn.Network[fl
 		f.options.Init = "pytorch"
 	}
 	return network, training.Load(network, file)
+}
+
+// parseArch reads an architecture: widths and activation, or the name of a file
+// that describes it (docs/model.md), whose loss another one may replace.
+func parseArch(arch, loss string) (nn.Spec, error) {
+	if !strings.HasSuffix(arch, ".json") {
+		spec, err := nn.ParseArch(arch, loss)
+		if err != nil {
+			return spec, usageError{err}
+		}
+		return spec, nil
+	}
+	text, err := os.ReadFile(arch)
+	if err != nil {
+		return nn.Spec{}, fmt.Errorf("reading the architecture: %w", err)
+	}
+	spec, err := nn.ParseSpec(text)
+	if err != nil {
+		return spec, fmt.Errorf("reading %s: %w", arch, err)
+	}
+	if loss != "" {
+		spec.Loss = loss
+	}
+	return spec, nil
 }
 
 // openRun reads the network of a run. Its optimiser can only go on with the data
