@@ -68,6 +68,7 @@ func newRootCommand() *cobra.Command {
 		newDataCommand(),
 		newDecodeCommand(),
 		newDemoCommand(),
+		newEnergyCommand(),
 		newEngineCommand(),
 		newIsingCommand(),
 		newLLCCommand(),

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"fmt"
+	"html/template"
+	"io"
+	"math"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kelvin-ml/kelvin/power"
+	"github.com/kelvin-ml/kelvin/report"
+	"github.com/kelvin-ml/kelvin/thermo"
+)
+
+func newEnergyCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "energy",
+		Short: "What training costs in joules, and how to pay less",
+		Args:  exactArgs(0),
+		RunE:  func(*cobra.Command, []string) error { return usagef("expected plan or pipeline") },
+	}
+	c.AddCommand(newEnergyPlanCommand(), newEnergyPipelineCommand())
+	return c
+}
+
+type planFlags struct {
+	train, power string
+	options      power.PlanOptions
+	html         string
+	asJSON       bool
+}
+
+func newEnergyPlanCommand() *cobra.Command {
+	var f planFlags
+	c := &cobra.Command{
+		Use:   "plan --train FILE.csv --power FILE.csv",
+		Short: "Batch size and power limit that reach the target for the least energy",
+		Long: `Reads traces of repeated training runs and of the power at every batch size and
+power limit (the formats of Zeus), and prints for each job the energy and time to
+its target of the baseline (a batch size at the largest limit) and of what is best:
+for energy, time, a mixture of both, within a slowdown, and by batch size or limit
+alone. Batch sizes with runs that never reach the target are left out, and named.`,
+		Example: "  kelvin energy plan --train summary_train.csv --power summary_power_v100.csv --dataset cifar100",
+		Args:    exactArgs(0),
+		RunE:    func(c *cobra.Command, _ []string) error { return runEnergyPlan(c, f) },
+	}
+	flags := c.Flags()
+	flags.StringVar(&f.train, "train", "", "runs: dataset, network, batch_size, optimizer, learning_rate, run, target_metric, target_epoch (`csv`)")
+	flags.StringVar(&f.power, "power", "", "power: dataset, network, batch_size, optimizer, power_limit, time_per_epoch, average_power (`csv`)")
+	flags.StringVar(&f.options.Dataset, "dataset", "", "plan the jobs of this dataset alone")
+	flags.IntVar(&f.options.Baseline, "baseline-batch", 0, "batch size to compare with (default that of a published job)")
+	flags.Float64Var(&f.options.Target, "target", math.NaN(), "metric to reach (default that of a published job, or the strictest that two batch sizes always reach)")
+	flags.Float64Var(&f.options.Eta, "eta", 0.5, "weight η of the energy in η·E + (1 − η)·P_max·t")
+	flags.Float64Var(&f.options.MaxSlowdown, "max-slowdown", 1.1, "longest time allowed, of the baseline's")
+	flags.StringVar(&f.html, "html", "", "also write the report to this `file`")
+	flags.BoolVar(&f.asJSON, "json", false, "print one JSON document")
+	return c
+}
+
+// A planDocument is what kelvin energy plan --json prints.
+type planDocument struct {
+	Schema string    `json:"schema"`
+	Jobs   []planJob `json:"jobs"`
+}
+
+type planJob struct {
+	Dataset    string        `json:"dataset"`
+	Network    string        `json:"network"`
+	Optimizer  string        `json:"optimizer"`
+	Target     float64       `json:"target"`
+	Baseline   planSetting   `json:"baseline"`
+	Best       planChoice    `json:"best"` // least energy
+	Fastest    planChoice    `json:"fastest"`
+	Cheapest   planChoice    `json:"cheapest"` // by --eta
+	Slowed     planChoice    `json:"within_slowdown"`
+	BatchOnly  float64       `json:"batch_only_saving"`
+	LimitOnly  float64       `json:"limit_only_saving"`
+	Frontier   []planSetting `json:"frontier"`
+	Failing    []int         `json:"never_reach"` // batch sizes with runs that never reach the target
+	Unmeasured []int         `json:"without_power"`
+}
+
+type planSetting struct {
+	Batch        int      `json:"batch_size"`
+	Limit        float64  `json:"power_limit"`
+	Energy       float64  `json:"energy_j"`
+	EnergyStdErr *float64 `json:"energy_stderr_j"` // null for one run
+	Time         float64  `json:"time_s"`
+	TimeStdErr   *float64 `json:"time_stderr_s"`
+	Runs         int      `json:"runs"`
+	Reached      int      `json:"reached"`
+}
+
+type planChoice struct {
+	planSetting
+	Saving       float64  `json:"energy_saving"`
+	SavingStdErr *float64 `json:"energy_saving_stderr"`
+	TimeChange   float64  `json:"time_change"`
+}
+
+func runEnergyPlan(cmd *cobra.Command, f planFlags) error {
+	if f.train == "" || f.power == "" {
+		return usagef("expected --train FILE.csv and --power FILE.csv")
+	}
+	runs, err := power.ReadRuns(f.train)
+	if err != nil {
+		return err
+	}
+	speeds, err := power.ReadSpeeds(f.power)
+	if err != nil {
+		return err
+	}
+	jobs, err := power.Plan(runs, speeds, f.options)
+	if err != nil {
+		return fmt.Errorf("planning %s with %s: %w", f.train, f.power, err)
+	}
+	d := &planDocument{Schema: schema}
+	for i := range jobs {
+		d.Jobs = append(d.Jobs, newPlanJob(&jobs[i]))
+	}
+	if f.html != "" {
+		if err := d.writeHTML(f.html); err != nil {
+			return err
+		}
+	}
+	if f.asJSON {
+		return printJSON(cmd.OutOrStdout(), d)
+	}
+	return d.print(cmd.OutOrStdout())
+}
+
+func finiteOrNil(x float64) *float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return nil
+	}
+	return &x
+}
+
+func newPlanSetting(s power.Setting) planSetting {
+	return planSetting{s.Batch, s.Limit, s.Energy.Value, finiteOrNil(s.Energy.StdErr), s.Time.Value, finiteOrNil(s.Time.StdErr), s.Runs, s.Reached}
+}
+
+func newPlanJob(j *power.Job) planJob {
+	choice := func(s power.Setting) planChoice {
+		saving := j.Saving(s)
+		return planChoice{newPlanSetting(s), saving.Value, finiteOrNil(saving.StdErr), s.Time.Value/j.Baseline.Time.Value - 1}
+	}
+	p := planJob{
+		Dataset: j.Dataset, Network: j.Network, Optimizer: j.Optimizer, Target: j.Target, Baseline: newPlanSetting(j.Baseline),
+		Best: choice(j.Best), Fastest: choice(j.Fastest), Cheapest: choice(j.Cheapest), Slowed: choice(j.Slowed),
+		BatchOnly: j.Saving(j.BatchOnly).Value, LimitOnly: j.Saving(j.LimitOnly).Value, Frontier: []planSetting{},
+		Failing: append([]int{}, j.Failing...), Unmeasured: append([]int{}, j.Unmeasured...),
+	}
+	for _, s := range j.Frontier {
+		p.Frontier = append(p.Frontier, newPlanSetting(s))
+	}
+	return p
+}
+
+func (c planChoice) cells(name string) []string {
+	return []string{name, fmt.Sprint(c.Batch), fmt.Sprintf("%g", c.Limit), errorOf(c.Energy, c.EnergyStdErr), errorOf(c.Time, c.TimeStdErr),
+		errorOf(100*c.Saving, scaled(c.SavingStdErr, 100)), fmt.Sprintf("%+.1f", 100*c.TimeChange)}
+}
+
+func scaled(x *float64, by float64) *float64 {
+	if x == nil {
+		return nil
+	}
+	return finiteOrNil(*x * by)
+}
+
+func errorOf(x float64, stderr *float64) string {
+	if stderr == nil {
+		return fmt.Sprintf("%.4g ± ?", x)
+	}
+	return thermo.FormatError(x, *stderr)
+}
+
+func (j planJob) table() report.Table {
+	t := report.Table{Columns: []string{"", "batch size", "limit (W)", "energy (J)", "time (s)", "energy saved (%)", "time (%)"}}
+	t.Rows = append(t.Rows, planChoice{planSetting: j.Baseline, SavingStdErr: finiteOrNil(0)}.cells("baseline"))
+	for _, c := range []struct {
+		name string
+		of   planChoice
+	}{{"least energy", j.Best}, {"within slowdown", j.Slowed}, {"mixture", j.Cheapest}, {"fastest", j.Fastest}} {
+		t.Rows = append(t.Rows, c.of.cells(c.name))
+	}
+	return t
+}
+
+func (d *planDocument) print(w io.Writer) error {
+	for i, j := range d.Jobs {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintf(w, "%s, %s, %s: to %g\n", j.Dataset, j.Network, j.Optimizer, j.Target)
+		if err := j.table().Print(w); err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "batch size alone saves %.1f %%, the limit alone %.1f %%; %d settings on the frontier\n", 100*j.BatchOnly, 100*j.LimitOnly, len(j.Frontier))
+		if len(j.Failing) > 0 {
+			fmt.Fprintf(w, "left out, as some runs never reach the target: batch size %s\n", list(j.Failing))
+		}
+		if len(j.Unmeasured) > 0 {
+			fmt.Fprintf(w, "left out, as their power was not measured: batch size %s\n", list(j.Unmeasured))
+		}
+	}
+	return nil
+}
+
+// list writes numbers with commas.
+func list(numbers []int) string {
+	text := ""
+	for i, n := range numbers {
+		if i > 0 {
+			text += ", "
+		}
+		text += fmt.Sprint(n)
+	}
+	return text
+}
+
+func (d *planDocument) writeHTML(path string) error {
+	page := report.Page{Title: "Energy to accuracy", Lead: "Joules and seconds to the target, of every batch size and power limit that always reaches it."}
+	for _, j := range d.Jobs {
+		line := report.Line{Name: "frontier", Hotness: 0.1}
+		for _, s := range j.Frontier {
+			line.X, line.Y = append(line.X, s.Time), append(line.Y, s.Energy)
+		}
+		dots := report.Line{Name: "baseline", Hotness: 0.9, Dots: true, X: []float64{j.Baseline.Time}, Y: []float64{j.Baseline.Energy}}
+		table := j.table()
+		page.Sections = append(page.Sections, report.Section{Title: fmt.Sprintf("%s, %s", j.Dataset, j.Network), Table: &table,
+			Text:   fmt.Sprintf("Batch size alone saves %.1f %%, the limit alone %.1f %%.", 100*j.BatchOnly, 100*j.LimitOnly),
+			Charts: []template.HTML{report.LineChart{Caption: "Settings that no other beats in both.", X: "time (s)", Y: "energy (J)", Lines: []report.Line{line, dots}}.Plot()}})
+	}
+	return page.WriteFile(path)
+}
