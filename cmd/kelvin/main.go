@@ -70,6 +70,7 @@ func newRootCommand() *cobra.Command {
 		newDemoCommand(),
 		newEnergyCommand(),
 		newEngineCommand(),
+		newImportCommand(),
 		newIsingCommand(),
 		newLLCCommand(),
 		newMeasureCommand(),
