@@ -1,0 +1,390 @@
+package onnx
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// fold computes a node whose inputs are all constants (nil where left out). It
+// returns false if it does not know the operator.
+func (c *converter) fold(n *node, in []*tensor) ([]*tensor, bool, error) {
+	one := func(t *tensor, err error) ([]*tensor, bool, error) { return []*tensor{t}, true, err }
+	if views[n.op] != nil {
+		out, err := c.view(n, in)
+		return out, true, err
+	}
+	if f := scalarOf(n, len(in) > 0 && in[0] != nil && in[0].integer()); f != nil {
+		if err := countInputs(n, len(in), in); err != nil {
+			return nil, true, err
+		}
+		return one(c.elementwise(n, f, in))
+	}
+	switch n.op {
+	case "Constant":
+		return one(c.constant(n))
+	case "Cast", "CastLike":
+		return one(c.cast(n, in))
+	case "Shape":
+		if len(in) != 1 || in[0] == nil {
+			return nil, true, fmt.Errorf("expected one input")
+		}
+		return one(shapeOf(n, in[0].shape))
+	case "Size":
+		if len(in) != 1 || in[0] == nil {
+			return nil, true, fmt.Errorf("expected one input")
+		}
+		return one(integers(in[0].size()), nil)
+	case "ConstantOfShape":
+		return one(c.constantOfShape(n, in))
+	case "Range":
+		return one(c.rangeOf(in))
+	case "Trilu":
+		return one(c.trilu(n, in))
+	case "ReduceSum", "ReduceMean", "ReduceProd", "ReduceMax", "ReduceMin":
+		return one(c.reduce(n, in))
+	}
+	return nil, false, nil
+}
+
+// countInputs fails unless an elementwise node has the inputs its operator takes.
+func countInputs[T comparable](n *node, count int, in []T) error {
+	var missing T
+	want, ok := arguments[n.op]
+	if !ok {
+		want = 2
+	}
+	if variadic[n.op] && count > 0 {
+		want = count
+	}
+	if count != want || slices.Contains(in, missing) {
+		return fmt.Errorf("expected %d inputs, got %d", want, count)
+	}
+	return nil
+}
+
+// allocate returns a tensor of zeros, within what one import may compute.
+func (c *converter) allocate(dtype int, shape []int) (*tensor, error) {
+	if err := checkShape(shape); err != nil {
+		return nil, err
+	}
+	size := elements(shape)
+	if err := c.spend(size); err != nil {
+		return nil, err
+	}
+	return &tensor{dtype: dtype, shape: slices.Clone(shape), data: make([]float64, size), loaded: true}, nil
+}
+
+// spend takes elements to be computed from the budget.
+func (c *converter) spend(size int) error {
+	if c.budget -= size; c.budget < 0 {
+		return fmt.Errorf("the constants and orders of elements to work out take too much memory")
+	}
+	return nil
+}
+
+// integers returns a constant: a scalar of one number, else a vector.
+func integers(values ...int) *tensor {
+	t := &tensor{dtype: typeInt64, loaded: true}
+	for _, v := range values {
+		t.data = append(t.data, float64(v))
+	}
+	return t
+}
+
+// list returns the elements of an integer constant.
+func (t *tensor) list() []int {
+	list := make([]int, len(t.data))
+	for i, v := range t.data {
+		list[i] = clampInt(int64(max(min(v, 1<<40), -1<<40)))
+	}
+	return list
+}
+
+func (c *converter) constant(n *node) (*tensor, error) {
+	for name, a := range n.attributes {
+		switch name {
+		case "value":
+			if a.tensor != nil {
+				return a.tensor, a.tensor.load(c.folder)
+			}
+		case "value_float":
+			return &tensor{dtype: typeFloat, data: []float64{a.number}, loaded: true}, nil
+		case "value_int":
+			return integers(clampInt(a.integer)), nil
+		case "value_floats":
+			return &tensor{dtype: typeFloat, shape: []int{len(a.numbers)}, data: a.numbers, loaded: true}, nil
+		case "value_ints":
+			t := integers(n.integers(name)...)
+			t.shape = []int{len(t.data)}
+			return t, nil
+		}
+	}
+	return nil, fmt.Errorf("expected a tensor or numbers")
+}
+
+func (c *converter) cast(n *node, in []*tensor) (*tensor, error) {
+	if len(in) == 0 || in[0] == nil || (n.op == "CastLike" && (len(in) != 2 || in[1] == nil)) {
+		return nil, fmt.Errorf("expected an input")
+	}
+	t := *in[0]
+	t.dtype = n.integer("to", typeFloat)
+	if n.op == "CastLike" {
+		t.dtype = in[1].dtype
+	}
+	if !t.integer() {
+		return &t, nil
+	}
+	t.data = slices.Clone(t.data)
+	for i, v := range t.data {
+		if t.data[i] = math.Trunc(v); t.dtype == typeBool && v != 0 {
+			t.data[i] = 1
+		}
+	}
+	return &t, nil
+}
+
+func shapeOf(n *node, shape []int) (*tensor, error) {
+	from, to := n.integer("start", 0), n.integer("end", len(shape))
+	for _, p := range []*int{&from, &to} {
+		if *p < 0 {
+			*p += len(shape)
+		}
+		*p = max(0, min(*p, len(shape)))
+	}
+	t := integers(shape[from:max(from, to)]...)
+	t.shape = []int{len(t.data)}
+	return t, nil
+}
+
+func (c *converter) constantOfShape(n *node, in []*tensor) (*tensor, error) {
+	if len(in) != 1 || in[0] == nil {
+		return nil, fmt.Errorf("expected one input")
+	}
+	t, err := c.allocate(typeFloat, in[0].list())
+	if err != nil {
+		return nil, err
+	}
+	if value := n.attributes["value"].tensor; value != nil {
+		if err := value.load(c.folder); err != nil {
+			return nil, err
+		}
+		if len(value.data) != 1 {
+			return nil, fmt.Errorf("expected one value, got %d", len(value.data))
+		}
+		t.dtype = value.dtype
+		for i := range t.data {
+			t.data[i] = value.data[0]
+		}
+	}
+	return t, nil
+}
+
+func (c *converter) rangeOf(in []*tensor) (*tensor, error) {
+	if len(in) != 3 || slices.Contains(in, nil) || len(in[0].data) != 1 || len(in[1].data) != 1 || len(in[2].data) != 1 {
+		return nil, fmt.Errorf("expected three numbers")
+	}
+	start, limit, delta := in[0].data[0], in[1].data[0], in[2].data[0]
+	count := math.Ceil((limit - start) / delta)
+	if delta == 0 || !(count <= maxElements) {
+		return nil, fmt.Errorf("from %v to %v by %v: expected at most %d numbers", start, limit, delta, maxElements)
+	}
+	t, err := c.allocate(in[0].dtype, []int{int(max(count, 0))})
+	if err != nil {
+		return nil, err
+	}
+	for i := range t.data {
+		t.data[i] = start + float64(i)*delta
+	}
+	return t, nil
+}
+
+func (c *converter) trilu(n *node, in []*tensor) (*tensor, error) {
+	if len(in) == 0 || in[0] == nil || len(in[0].shape) < 2 {
+		return nil, fmt.Errorf("expected a matrix")
+	}
+	k := 0
+	if len(in) > 1 && in[1] != nil && len(in[1].data) == 1 {
+		k = in[1].list()[0]
+	}
+	t, err := c.allocate(in[0].dtype, in[0].shape)
+	if err != nil {
+		return nil, err
+	}
+	rows, columns := t.shape[len(t.shape)-2], t.shape[len(t.shape)-1]
+	upper := n.integer("upper", 1) != 0
+	for i, v := range in[0].data {
+		row, column := i/columns%rows, i%columns
+		if upper && column >= row+k || !upper && column <= row+k {
+			t.data[i] = v
+		}
+	}
+	return t, nil
+}
+
+// axesOf returns the axes of a node, from its attribute or its second input.
+// Without any it returns nil.
+func axesOf(n *node, in []*tensor, rank int) ([]int, error) {
+	axes := n.integers("axes")
+	if len(in) > 1 && in[1] != nil {
+		axes = in[1].list()
+	}
+	for i, a := range axes {
+		if a < 0 {
+			axes[i] += rank
+		}
+		if axes[i] < 0 || axes[i] >= rank || slices.Contains(axes[:i], axes[i]) {
+			return nil, fmt.Errorf("axes %v: expected different ones of %d", axes, rank)
+		}
+	}
+	slices.Sort(axes)
+	return axes, nil
+}
+
+// reduced returns the shape after reducing axes (all if there are none), kept
+// with length 1, and as the node has it.
+func reduced(n *node, shape, axes []int) (kept, out []int) {
+	for i, d := range shape {
+		switch {
+		case len(axes) > 0 && !slices.Contains(axes, i):
+			kept, out = append(kept, d), append(out, d)
+		default:
+			kept = append(kept, 1)
+			if n.integer("keepdims", 1) != 0 {
+				out = append(out, 1)
+			}
+		}
+	}
+	return kept, out
+}
+
+func (c *converter) reduce(n *node, in []*tensor) (*tensor, error) {
+	if len(in) == 0 || in[0] == nil {
+		return nil, fmt.Errorf("expected an input")
+	}
+	axes, err := axesOf(n, in, len(in[0].shape))
+	if err != nil {
+		return nil, err
+	}
+	if len(axes) == 0 && n.integer("noop_with_empty_axes", 0) != 0 {
+		return in[0], nil
+	}
+	kept, out := reduced(n, in[0].shape, axes)
+	t, err := c.allocate(in[0].dtype, kept)
+	if err != nil || len(t.data) == 0 || len(in[0].data) == 0 {
+		return t, err
+	}
+	f := map[string]func(a, b float64) float64{"ReduceProd": func(a, b float64) float64 { return a * b },
+		"ReduceMax": math.Max, "ReduceMin": math.Min}[n.op]
+	if f == nil {
+		f = func(a, b float64) float64 { return a + b }
+	}
+	at := strides(kept, len(in[0].shape))
+	seen := make([]bool, len(t.data))
+	index := make([]int, len(in[0].shape))
+	for _, v := range in[0].data {
+		to := dot(index, at)
+		if seen[to] {
+			v = f(t.data[to], v)
+		}
+		t.data[to], seen[to] = v, true
+		advance(index, in[0].shape)
+	}
+	if n.op == "ReduceMean" {
+		for i := range t.data {
+			t.data[i] *= float64(len(t.data)) / float64(len(in[0].data))
+		}
+	}
+	t.shape = out
+	return t, nil
+}
+
+// broadcast returns the shape that operands of these shapes broadcast to.
+func broadcast(shapes ...[]int) ([]int, error) {
+	rank := 0
+	for _, s := range shapes {
+		rank = max(rank, len(s))
+	}
+	out := make([]int, rank)
+	for i := range out {
+		out[i] = 1
+		for _, s := range shapes {
+			if j := i - rank + len(s); j >= 0 && s[j] != 1 {
+				if out[i] != 1 && out[i] != s[j] {
+					return nil, fmt.Errorf("shapes %v do not broadcast", shapes)
+				}
+				out[i] = s[j]
+			}
+		}
+	}
+	return out, checkShape(out)
+}
+
+// strides returns what an index into a broadcast shape of the given rank is
+// multiplied with to find the element of a tensor of this shape.
+func strides(shape []int, rank int) []int {
+	out := make([]int, rank)
+	step := 1
+	for i := len(shape) - 1; i >= 0; i-- {
+		if shape[i] != 1 {
+			out[rank-len(shape)+i] = step
+		}
+		step *= shape[i]
+	}
+	return out
+}
+
+func dot(index, stride []int) int {
+	sum := 0
+	for i, v := range index {
+		sum += v * stride[i]
+	}
+	return sum
+}
+
+// advance moves an index to the next element in row-major order.
+func advance(index, shape []int) {
+	for i := len(index) - 1; i >= 0; i-- {
+		if index[i]++; index[i] < shape[i] {
+			return
+		}
+		index[i] = 0
+	}
+}
+
+func (c *converter) elementwise(n *node, f scalar, in []*tensor) (*tensor, error) {
+	shapes := make([][]int, len(in))
+	for i, t := range in {
+		shapes[i] = t.shape
+	}
+	shape, err := broadcast(shapes...)
+	if err != nil {
+		return nil, err
+	}
+	t, err := c.allocate(in[len(in)-1].dtype, shape)
+	if err != nil {
+		return nil, err
+	}
+	switch n.op {
+	case "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor", "Not", "IsNaN":
+		t.dtype = typeBool
+	case "Identity":
+		t.name = in[0].name
+		if clean(n.outputs[0]) { // a parameter equal to another, which the file holds once
+			t.name = n.outputs[0]
+		}
+	}
+	steps := make([][]int, len(in))
+	for i, s := range shapes {
+		steps[i] = strides(s, len(shape))
+	}
+	index, args := make([]int, len(shape)), make([]float64, max(len(in), 2))
+	for at := range t.data {
+		for i := range in {
+			args[i] = in[i].data[dot(index, steps[i])]
+		}
+		t.data[at] = f(args[:max(len(in), 1)])
+		advance(index, shape)
+	}
+	return t, nil
+}
