@@ -213,6 +213,7 @@ func (y *value) mask(t *tensor, hide func(v float64) (hidden, known bool)) error
 	if err != nil || !slices.Equal(shape, y.shape) {
 		return fmt.Errorf("a mask of shape %v does not fit scores of shape %v", t.shape, y.shape)
 	}
+	shape = slices.Concat(t.shape[:max(0, len(t.shape)-2)], shape[len(shape)-2:]) // other axes repeat
 	from, index := strides(t.shape, len(shape)), make([]int, len(shape))
 	none, ahead := true, true
 	for range elements(shape) {

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/kelvin-ml/kelvin/checkpoint"
 	"github.com/kelvin-ml/kelvin/dataset"
 	"github.com/kelvin-ml/kelvin/measure"
 	"github.com/kelvin-ml/kelvin/nn"
+	"github.com/kelvin-ml/kelvin/onnx"
 	"github.com/kelvin-ml/kelvin/training"
 	"github.com/spf13/cobra"
 )
@@ -29,7 +31,7 @@ type measureFlags struct {
 func newMeasureCommand() *cobra.Command {
 	var f measureFlags
 	cmd := &cobra.Command{
-		Use:   "measure RUN|MODEL.safetensors --data FILE",
+		Use:   "measure RUN|MODEL --data FILE",
 		Short: "Temperature of every layer of a network, with error bars",
 		Long: `Reads the energy, entropy and temperature of a network on data, of the whole and
 of every layer, with standard errors; work efficiency, dead and saturated units;
@@ -37,12 +39,13 @@ gradient noise; and what is wrong, in plain words.
 
 RUN is a folder that kelvin train wrote. Its trained state is what its optimiser
 does at the end: the optimiser goes on for a while, in memory, and its
-fluctuations are read. A MODEL is weights alone (any checkpoint kelvin reads,
-named as PyTorch's state_dict names torch.nn.Sequential); give its architecture
-with --arch. Its trained state is a Gaussian posterior about the weights.
+fluctuations are read. A MODEL is a network in ONNX, or weights alone (any
+checkpoint kelvin reads, named as PyTorch's state_dict names
+torch.nn.Sequential), whose architecture --arch gives. Its trained state is a Gaussian posterior about the weights.
 
 --state init reads the initialisation instead: every draw is a new one.`,
 		Example: `  kelvin measure runs/digits --data digits.npz
+  kelvin measure model.onnx --data digits.npz
   kelvin measure model.safetensors --arch 64-128-10:relu --data digits.npz --html report.html`,
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return runMeasure(cmd, args[0], f) },
@@ -109,7 +112,7 @@ func runMeasure(cmd *cobra.Command, path string, f measureFlags) error {
 }
 
 // openNetwork reads the network that path names: a run folder, from which the
-// trainer goes into the options, or weights whose architecture the flags give.
+// trainer goes into the options, a network in ONNX, or weights whose architecture the flags give.
 func openNetwork(path string, set *dataset.Set, f *measureFlags) (*nn.Network[float32], error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -121,6 +124,9 @@ func openNetwork(path string, set *dataset.Set, f *measureFlags) (*nn.Network[fl
 		}
 		return openRun(path, set, f)
 	}
+	if strings.EqualFold(filepath.Ext(path), ".onnx") {
+		return openONNX(path, set, f)
+	}
 	file, err := checkpoint.Open(path)
 	if err != nil {
 		return nil, err
@@ -129,11 +135,9 @@ func openNetwork(path string, set *dataset.Set, f *measureFlags) (*nn.Network[fl
 	if f.arch == "" {
 		return nil, usagef("%s holds weights alone: give their architecture%s", path, guessArch(file))
 	}
-	described := strings.HasSuffix(f.arch, ".json") // says its loss
-	if f.loss == "" && !described {
-		if f.loss = "mse"; set.Labels != nil {
-			f.loss = "ce"
-		}
+	asked := f.loss
+	if f.defaults(set); strings.HasSuffix(f.arch, ".json") { // says its loss
+		f.loss = asked
 	}
 	spec, err := parseArch(f.arch, f.loss)
 	if err != nil {
@@ -143,10 +147,39 @@ func openNetwork(path string, set *dataset.Set, f *measureFlags) (*nn.Network[fl
 	if err != nil {
 		return nil, usageError{err}
 	}
+	return network, training.Load(network, file)
+}
+
+// openONNX reads a network that says its own architecture, and tells what it is
+// not to the letter.
+func openONNX(path string, set *dataset.Set, f *measureFlags) (*nn.Network[float32], error) {
+	if f.arch != "" {
+		return nil, usagef("--arch is for weights alone: %s holds its own", path)
+	}
+	f.defaults(set)
+	if !slices.Contains([]string{"ce", "mse", "mae"}, f.loss) {
+		return nil, usagef("--loss %q: expected ce, mse or mae", f.loss)
+	}
+	model, err := onnx.Open(path, f.loss, set.Shape)
+	if err != nil {
+		return nil, err
+	}
+	for _, note := range model.Notes {
+		fmt.Fprintf(os.Stderr, "kelvin: %s: %s\n", path, note)
+	}
+	return model.Network, nil
+}
+
+// defaults fills in the loss and the initialisation of weights alone.
+func (f *measureFlags) defaults(set *dataset.Set) {
+	if f.loss == "" {
+		if f.loss = "mse"; set.Labels != nil {
+			f.loss = "ce"
+		}
+	}
 	if f.options.Init == "" {
 		f.options.Init = "pytorch"
 	}
-	return network, training.Load(network, file)
 }
 
 // parseArch reads an architecture: widths and activation, or the name of a file
