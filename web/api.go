@@ -1,19 +1,26 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"math"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/kelvin-ml/kelvin/monitor"
 	"github.com/kelvin-ml/kelvin/run"
+	"github.com/kelvin-ml/kelvin/thermo"
 )
 
 // schema names the version of the documents.
@@ -55,7 +62,14 @@ type runDocument struct {
 	Quantities []quantity      `json:"quantities"`
 	Parameters map[string]int  `json:"parameters" doc:"number of parameters of each layer, where known"`
 	Events     []event         `json:"events" doc:"findings, notes, checkpoints"`
+	Findings   []finding       `json:"findings" doc:"what the last records say is wrong, as kelvin watch finds it"`
 	Warning    string          `json:"warning" doc:"what of the records could not be read"`
+}
+
+// A finding is one of the monitor, with the step of the window it was found in.
+type finding struct {
+	thermo.Finding
+	Step int64 `json:"step"`
 }
 
 type event struct {
@@ -172,7 +186,50 @@ func (v *view) document(item runItem, warning string) (runDocument, error) {
 	for layer, k := range v.sizes {
 		d.Parameters[layer] = int(k)
 	}
+	if d.Findings, err = recent(v.dir); err != nil {
+		return d, err
+	}
 	return d, run.Model(v.dir, &d.Model)
+}
+
+// recentBytes is how much of the end of the records the findings are made of: more
+// than the monitor's window of any network of up to a thousand layers.
+const recentBytes = 8 << 20
+
+// recent returns what the last records of a run say is wrong.
+func recent(dir string) ([]finding, error) {
+	list := []finding{}
+	f, err := os.Open(filepath.Join(dir, "events.jsonl"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return list, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.NewSectionReader(f, max(0, info.Size()-recentBytes), recentBytes))
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > recentBytes {
+		text = text[bytes.IndexByte(text, '\n')+1:]
+	}
+	m := monitor.New()
+	for line := range bytes.Lines(text) {
+		var r run.Record
+		if r.UnmarshalJSON(line) == nil { // lines that are none are in the warning of the index
+			m.Add(r)
+		}
+	}
+	report := m.Report()
+	for _, x := range report.Findings {
+		list = append(list, finding{x, report.Step})
+	}
+	return list, nil
 }
 
 func (s *Server) series(ctx context.Context, in *seriesInput) (*body[seriesDocument], error) {

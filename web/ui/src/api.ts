@@ -2,9 +2,10 @@ export interface Run { id: string; state: 'running' | 'finished' | 'stopped'; st
 export interface RunList { root: string; runs: Run[] }
 export interface Quantity { name: string; label: string; unit: string; system: boolean; layers: string[] }
 export interface Event { step: number; time: number; kind: string; layer: string; text: string }
+export interface Finding { id: string; severity: 'info' | 'warning' | 'critical'; group?: string; what: string; evidence: string; change: string; step: number }
 export interface RunDocument {
   run: Run; model: unknown; first: number; last: number; quantities: Quantity[];
-  parameters: Record<string, number>; events: Event[]; warning: string;
+  parameters: Record<string, number>; events: Event[]; findings: Finding[]; warning: string;
 }
 type Values = (number | null)[];
 export interface Curve { first: number[]; last: number[]; mean: Values; stderr: Values; min: Values; max: Values; points: number[]; not_finite: number[] }
