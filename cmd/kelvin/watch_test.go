@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -112,6 +113,41 @@ func TestWatchStopsAtCondition(t *testing.T) {
 	var d struct{ State, Schema string }
 	if err := json.Unmarshal(stdout.Bytes(), &d); err != nil || d.State != "running" || d.Schema != schema {
 		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+// TestWatchPyTorch trains with the probe and reads the run: at a learning rate
+// of 0.1 it comes to equilibrium, at 0.003 it is still on its way.
+func TestWatchPyTorch(t *testing.T) {
+	const python = "/usr/bin/python3"
+	if err := exec.Command(python, "-c", "import torch, numpy").Run(); err != nil {
+		t.Skipf("SKIP: no PyTorch for %s (Debian: apt-get install python3-torch)", python)
+	}
+	dir := t.TempDir()
+	data := filepath.Join(dir, "train.npz")
+	var stdout, stderr bytes.Buffer
+	if got := run([]string{"data", "make", "digits", "--part", "train", "--out", data}, &stdout, &stderr); got != exitDone {
+		t.Fatal(stderr.String())
+	}
+	for rate, want := range map[string]int{"0.1": exitFailOn, "0.003": exitDone} {
+		folder := filepath.Join(dir, rate)
+		if out, err := exec.Command(python, "../../examples/pytorch/probe.py", data, folder, "--lr", rate, "--steps", "4000").CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		stdout.Reset()
+		if got := run([]string{"watch", folder, "--fail-on", "finding", "--json"}, &stdout, &stderr); got != want {
+			t.Errorf("learning rate %s: status %d, expected %d\n%s", rate, got, want, stdout.String())
+		}
+		var d watchDocument
+		if err := json.Unmarshal(stdout.Bytes(), &d); err != nil {
+			t.Fatal(err)
+		}
+		if d.State != runs.Finished || len(d.Layers) != 3 || d.Layers[0].Parameters != 64*128+128 || d.Layers[0].Dead == nil {
+			t.Errorf("%+v", d)
+		}
+		if want == exitFailOn && (len(d.Findings) != 1 || d.Findings[0].ID != "equilibrium") {
+			t.Errorf("%+v", d.Findings)
+		}
 	}
 }
 

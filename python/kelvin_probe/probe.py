@@ -182,8 +182,9 @@ class Probe:
         try:
             writer.append(records + [{"step": step, "kind": "note", "text": "kelvin_probe: " + text} for text in notes])
         except OSError as e:
+            if not self._lost:
+                self._guard.note(f"records are lost: {e}")
             self._lost += len(records)
-            self._guard.note(f"records are lost: {e}")
             return
         self._lost = 0
         self._guard.notes.clear()

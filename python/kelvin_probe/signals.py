@@ -20,6 +20,13 @@ SLOPES = {
 }
 
 
+# Functions that models call where others have a module.
+FUNCTIONS = [(owner, name) for owner, names in (
+    (torch, ("relu", "tanh", "sigmoid")),
+    (nn.functional, ("relu", "gelu", "silu", "mish", "elu", "selu", "leaky_relu", "softplus", "softsign", "tanh", "sigmoid", "relu6", "hardtanh")),
+) for name in names if hasattr(owner, name)]
+
+
 class Signals:
     """Hooks that are in place only while armed, so that other steps cost nothing."""
 
@@ -46,10 +53,13 @@ class Signals:
         for module in self._activations:
             self._hooks.append(module.register_forward_pre_hook(safe(self._into)))
             self._hooks.append(module.register_forward_hook(safe(self._out_of)))
+        self._call_into, self._call_out_of = safe(self._into), safe(self._out_of)
+        Functions.add(self)
 
     def disarm(self):
         while self._hooks:
             self._hooks.pop().remove()
+        Functions.remove(self)
         self._made = {}
 
     @torch.no_grad()
@@ -89,7 +99,7 @@ class Signals:
     @torch.no_grad()
     def _into(self, module, inputs):
         z = inputs[0] if inputs else None
-        if not is_signal(z) or z.device != self.home or not module.training:
+        if self._pending is not None or not is_signal(z) or z.device != self.home or not module.training:
             return
         reference, name, first = self._made.get(id(z), (None, None, False))
         if reference is None or reference() is not z:
@@ -98,9 +108,10 @@ class Signals:
 
     @torch.no_grad()
     def _out_of(self, module, inputs, output):
-        pending, self._pending = self._pending, None
+        pending = self._pending
         if pending is None or pending[0] is not module or not is_signal(output):
             return
+        self._pending = None
         _, name, first, energy_in = pending
         a = rows(output, first)
         power = (a * a).sum(0)  # of every unit
@@ -135,6 +146,42 @@ class Signals:
 
     _first = None
     _pending = None
+
+
+class Functions:
+    """The functions above, replaced by ones that signals listen to while any are armed."""
+
+    listening, _originals = [], {}
+
+    @classmethod
+    def add(cls, signals):
+        cls.listening.append(signals)
+        for owner, name in FUNCTIONS if not cls._originals else ():
+            original = getattr(owner, name)
+            cls._originals[owner, name] = original
+            setattr(owner, name, cls._heard(name, original))
+
+    @classmethod
+    def remove(cls, signals):
+        if signals in cls.listening:
+            cls.listening.remove(signals)
+        while not cls.listening and cls._originals:
+            (owner, name), original = cls._originals.popitem()
+            setattr(owner, name, original)
+
+    @classmethod
+    def _heard(cls, name, original):
+        @functools.wraps(original)
+        def function(*args, **kwargs):
+            call = type(name, (), {"training": torch.is_grad_enabled()})()  # in place of a module
+            listening = [s for s in cls.listening if s._pending is None]
+            for s in listening:
+                s._call_into(call, args)
+            output = original(*args, **kwargs)
+            for s in listening:
+                s._call_out_of(call, args, output)
+            return output
+        return function
 
 
 def is_activation(module):

@@ -108,6 +108,23 @@ class Robust(Case):
         self.assertEqual([r["step"] for r in of(self.run_folder, "step")], [1, 2, 3, 7, 8])
         self.assertIn("12 records were lost: the disk was full", " ".join(notes(self.run_folder)))
 
+    def test_file_that_may_not_grow(self):
+        """The kernel refuses, in the middle of a record."""
+        then = """
+import resource, signal, os
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+size = os.path.getsize(probe.folder + "/events.jsonl")
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 700, resource.RLIM_INFINITY))
+train(model, optimizer, probe, 10)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+train(model, optimizer, probe, 1)
+"""
+        process = child(self.run_folder, 3, then)
+        _, said = process.communicate()
+        self.assertEqual((process.returncode, said.count("records are lost")), (0, 1), said)
+        self.assertEqual([r["step"] for r in of(self.run_folder, "step")], [1, 2, 3, 14])
+        self.assertIn("40 records were lost", " ".join(notes(self.run_folder)))
+
     def test_clock_jumps(self):
         model, optimizer, probe = self.make()
         train(model, optimizer, probe, 2)

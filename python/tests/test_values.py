@@ -110,6 +110,28 @@ class Values(Case):
         self.assertAlmostEqual(got, sum(want) / 8, delta=1e-4 * sum(want))
         self.assertEqual(of(self.run_folder, "step")[0]["batch"], 8)
 
+    def test_activations_called_as_functions(self):
+        """F.relu reads as nn.ReLU does, and is itself again between the readings."""
+        class Called(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.net = network()
+
+            def forward(self, x):
+                net = self.net
+                return net[4](torch.tanh(net[2](nn.functional.relu(net[0](x), inplace=True))))
+        before = nn.functional.relu, torch.tanh
+        values = []
+        for model in (nn.Sequential(nn.ModuleDict({"net": network()})["net"]), Called()):
+            folder = self.run_folder + type(model).__name__
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            with kelvin.Probe(model, optimizer, folder, every=2) as probe:
+                train(model, optimizer, probe, 3)
+            values.append([[v for k, v in r.items() if k not in ("t", "layer")] for r in records(folder)])
+        self.assertEqual(*values)
+        self.assertEqual((nn.functional.relu, torch.tanh), before)
+        self.assertIn("energy_in", of(folder, "layer", "net.2")[1])
+
     def test_dead_and_saturated_units(self):
         model = network()
         with torch.no_grad():
