@@ -9,6 +9,7 @@ from .guard import Guard
 from .motion import Motion, fetch
 from .power import Power
 from .ranks import Ranks
+from .ship import Shipper
 from .signals import Signals
 from .writer import Writer
 
@@ -22,23 +23,24 @@ class Probe:
     every: steps between readings. resume: steps taken before, to go on with the
     run in the folder. hutchinson: every how many steps to read the trace of the
     Hessian of closure() of step(loss, closure), a loss to be computed anew.
-    scaler: the GradScaler, if gradients are scaled.
+    scaler: the GradScaler, if gradients are scaled. url: of a kelvin server that
+    gets the records too; its token is in the environment variable KELVIN_TOKEN.
 
     It never raises, and never changes what is trained: an error becomes one
     warning and a note in the run.
     """
 
-    def __init__(self, model, optimizer, folder, *, every=50, resume=None, hutchinson=0, scaler=None):
-        self._guard, self._writer, self._undo = Guard(), None, None
+    def __init__(self, model, optimizer, folder, *, every=50, resume=None, hutchinson=0, scaler=None, url=None):
+        self._guard, self._writer, self._shipper, self._undo = Guard(), None, None, None
         self._step, self._every, self._hutchinson = resume or 0, max(1, int(every)), hutchinson
         self._armed, self._moved, self._losses, self._late = False, None, [], []
         self._settings, self._lost = ({}, {}), 0
-        self._guard.wrap("all values", self._start)(model, optimizer, folder, resume, scaler)
+        self._guard.wrap("all values", self._start)(model, optimizer, folder, resume, scaler, url)
         if self._undo is None and self._writer is not None:  # it failed half way
             self._write([{"step": self._step, "kind": "note", "text": "kelvin_probe could not begin"}])
             self._writer.close()
 
-    def _start(self, model, optimizer, folder, resume, scaler):
+    def _start(self, model, optimizer, folder, resume, scaler, url):
         self._model, self._optimizer = unwrap(model, self._guard), steps.plain(optimizer)
         self._scaler = scaler if scaler is not None else getattr(optimizer, "scaler", None)  # Accelerate's has it
         self._ranks = Ranks(folder)
@@ -57,6 +59,8 @@ class Probe:
             records = [{"step": self._step, "kind": "layer", "layer": name, "parameters": float(n)} for name, n in sizes.items()]
             self._writer.append(records)
             self.folder = self._writer.folder
+            if url:
+                self._shipper = Shipper(self.folder, url, say=self._guard.note)
         self._before = self._guard.wrap("motions", self._motion.before)
         self._after = self._guard.wrap("motions", self._motion.after)
         self._undo = steps.around(self._optimizer, self._guard.wrap("all values", self._stepping),
@@ -202,6 +206,9 @@ class Probe:
             self._write([{"step": self._step, "kind": "end" if whole else "note"}])
             self._writer.close()
             self._writer = None
+        if self._shipper is not None:
+            self._shipper.close()
+            self._shipper = None
 
     def _exit(self):
         failed = getattr(sys, "last_type", None) is not None  # of an exception that ended the program
