@@ -2,7 +2,6 @@ package power
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -167,11 +166,8 @@ func replay(ctx context.Context, arms []arm, start int, baseline arm, name strin
 		case Smooth:
 			policy = newSmooth(arms, start)
 		}
-		energies, costs, stops, err := recur(arms, baseline, policy, recurrences, r)
-		if err != nil {
-			return Replay{}, err
-		}
-		saved := func(e []float64) float64 { return 1 - stat.Mean(e, nil)/usual }
+		energies, costs, stops := recur(arms, baseline, policy, recurrences, r)
+		saved := func(e []float64) float64 { return (usual - stat.Mean(e, nil)) / usual }
 		last = append(last, saved(energies[max(0, len(energies)-lastRuns):]))
 		early = append(early, saved(energies[:max(1, len(energies)/5)]))
 		sum := 0.0
@@ -189,21 +185,24 @@ func replay(ctx context.Context, arms []arm, start int, baseline arm, name strin
 }
 
 // recur runs a job again and again. A nil policy is the baseline's.
-func recur(arms []arm, baseline arm, policy Policy, n int, r *rand.Rand) (energies, costs []float64, stops int, err error) {
+func recur(arms []arm, baseline arm, policy Policy, n int, r *rand.Rand) (energies, costs []float64, stops int) {
 	best := math.Inf(1)
 	for range n {
 		energy, cost := 0.0, 0.0
 		failed := make([]bool, len(arms))
+		patience := stopAbove
 		for done := false; !done; {
 			a, i := baseline, -1
 			if policy != nil {
-				if i = policy.Next(failed, r); i < 0 {
-					return nil, nil, 0, errors.New("every batch size was stopped in one recurrence")
+				if i = policy.Next(failed, r); i < 0 { // all were stopped: the best was luck
+					clear(failed)
+					patience *= 2
+					continue
 				}
 				a = arms[i]
 			}
 			epochs := a.epochs[r.IntN(len(a.epochs))]
-			limit := stopAbove * best
+			limit := patience * best
 			if policy == nil {
 				limit = math.Inf(1)
 			}
@@ -228,7 +227,7 @@ func recur(arms []arm, baseline arm, policy Policy, n int, r *rand.Rand) (energi
 		}
 		energies, costs = append(energies, energy), append(costs, cost)
 	}
-	return energies, costs, stops, nil
+	return energies, costs, stops
 }
 
 // zeus explores from the default batch size down until one is stopped, then up, and once
