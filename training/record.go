@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -206,34 +205,4 @@ func flatten(value any, leaves map[string]string) {
 		leaves[path] = string(leaf)
 	}
 	walk("", tree)
-}
-
-// records returns what the last step showed (docs/run-format.md).
-func (t *Trainer) records(energy float64, obs *nn.Observation) []run.Record {
-	step := int64(t.Step)
-	var gradient2, update2 float64
-	records := make([]run.Record, 1, 1+len(t.Network.Groups))
-	update := t.Optimizer.Update()
-	for i, g := range t.Network.Groups {
-		var virial, g2, u2, w2 float64
-		for j := g.Offset; j < g.Offset+g.Size; j++ {
-			u, dE := float64(update[j]), float64(t.Network.Grad[j])
-			theta := float64(t.Network.Params[j]) - u
-			virial += theta * dE
-			g2 += dE * dE
-			u2 += u * u
-			w2 += theta * theta
-		}
-		perExample := 0.0
-		for _, x := range obs.GradNorm2[i] {
-			perExample += x / float64(len(obs.GradNorm2[i]))
-		}
-		records = append(records, run.Record{Step: step, Kind: run.KindLayer, Layer: g.Name, Values: map[string]float64{
-			"virial": virial, "gradient_norm2": g2, "example_gradient_norm2": perExample,
-			"update_norm2": u2, "weight_norm": math.Sqrt(w2)}})
-		gradient2, update2 = gradient2+g2, update2+u2
-	}
-	records[0] = run.Record{Step: step, Kind: run.KindStep, Values: map[string]float64{
-		"loss": energy, "learning_rate": t.Optimizer.Spec.LearningRate, "gradient_norm2": gradient2, "update_norm2": update2}}
-	return records
 }

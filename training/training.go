@@ -41,6 +41,7 @@ type Trainer struct {
 	set     *dataset.Set
 	random  *rand.PCG // of the minibatches
 	dropout *rand.PCG // behind Network.Rand
+	centre  centre    // of what was recorded
 	batch   nn.Batch[float32]
 	indices []int
 }
