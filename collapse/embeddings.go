@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"gonum.org/v1/gonum/floats"
 
@@ -20,41 +22,72 @@ type Embeddings struct {
 	x    [][]float64
 }
 
-// ReadEmbeddings reads an npy array, documents × features, and keeps a random
-// sample of its rows.
+// IsEmbeddings reports whether a path is an npy file, or a folder with one in it.
+func IsEmbeddings(path string) bool {
+	return len(arraysIn(path)) > 0
+}
+
+// arraysIn lists the npy files that a path stands for.
+func arraysIn(path string) []string {
+	if strings.EqualFold(filepath.Ext(path), ".npy") {
+		return []string{path}
+	}
+	list, err := filepath.Glob(filepath.Join(path, "*.npy")) // fails for a bad pattern alone
+	if err != nil {
+		return nil
+	}
+	return list
+}
+
+// ReadEmbeddings reads npy arrays, documents × features: one file, or all in a
+// folder. It keeps a random sample of the rows.
 func ReadEmbeddings(ctx context.Context, path string, sample int, seed uint64) (*Embeddings, error) {
+	e := &Embeddings{Path: path}
+	r := rand.New(rand.NewPCG(seed, 7))
+	for _, file := range arraysIn(path) {
+		if err := e.read(ctx, file, sample, r); err != nil {
+			return nil, err
+		}
+	}
+	if len(e.x) == 0 {
+		return nil, fmt.Errorf("reading %s: expected embeddings, got %d rows", path, e.Rows)
+	}
+	r.Shuffle(len(e.x), func(i, j int) { e.x[i], e.x[j] = e.x[j], e.x[i] })
+	return e, nil
+}
+
+// read takes in one array.
+func (e *Embeddings) read(ctx context.Context, path string, sample int, r *rand.Rand) error {
 	m, err := dataset.OpenMatrix(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer m.Close()
-	e := &Embeddings{Path: path, Rows: m.Rows}
-	r := rand.New(rand.NewPCG(seed, 7))
+	if len(e.x) > 0 && m.Columns != len(e.x[0]) {
+		return fmt.Errorf("reading %s: expected %d features as in the arrays before, got %d", path, len(e.x[0]), m.Columns)
+	}
 	i := 0
 	for row, err := range m.All() {
 		if err == nil && i%1024 == 0 {
 			err = ctx.Err()
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for j, x := range row {
 			if math.IsNaN(x) || math.IsInf(x, 0) {
-				return nil, fmt.Errorf("reading %s: row %d: feature %d is %g", path, i, j, x)
+				return fmt.Errorf("reading %s: row %d: feature %d is %g", path, i, j, x)
 			}
 		}
 		i++
+		e.Rows++
 		if len(e.x) < sample {
 			e.x = append(e.x, slices.Clone(row))
-		} else if k := r.IntN(i); k < sample {
+		} else if k := r.IntN(e.Rows); k < sample {
 			copy(e.x[k], row)
 		}
 	}
-	if len(e.x) == 0 {
-		return nil, fmt.Errorf("reading %s: expected embeddings, got shape %d × %d", path, m.Rows, m.Columns)
-	}
-	r.Shuffle(len(e.x), func(i, j int) { e.x[i], e.x[j] = e.x[j], e.x[i] })
-	return e, nil
+	return nil
 }
 
 // embeddingStatistics are what a cloud returns of a batch, with their units.

@@ -1,6 +1,7 @@
 package collapse
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -168,6 +169,39 @@ func TestMonitorEmbeddings(t *testing.T) {
 	within(t, "temperature", statistics(list[2].Statistics)["temperature"].Reading, 0.64, 4)
 	if p, r := statistics(list[2].Statistics)["precision"], statistics(list[2].Statistics)["recall"]; p.Value < 0.9 || r.Value > statistics(list[0].Statistics)["recall"].Value-0.1 {
 		t.Errorf("shrunk: precision %v, recall %v", p, r)
+	}
+}
+
+// TestEmbeddingFiles reads two arrays of a folder, and refuses what is no number.
+func TestEmbeddingFiles(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, shape string, values ...float32) {
+		header := "{'descr': '<f4', 'fortran_order': False, 'shape': (" + shape + "), }"
+		header += strings.Repeat(" ", 117-len(header)) + "\n"
+		b := append([]byte("\x93NUMPY\x01\x00\x76\x00"), header...)
+		for _, v := range values {
+			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if IsEmbeddings(dir) {
+		t.Error("an empty folder holds embeddings")
+	}
+	write("a.npy", "2, 3", 1, 2, 3, 4, 5, 6)
+	write("b.npy", "1, 3", 7, 8, 9)
+	e, err := ReadEmbeddings(t.Context(), dir, 100, 1)
+	if err != nil || e.Rows != 3 || len(e.x) != 3 || !IsEmbeddings(dir) {
+		t.Errorf("%+v, %v", e, err)
+	}
+	write("b.npy", "1, 3", 7, float32(math.NaN()), 9)
+	if _, err := ReadEmbeddings(t.Context(), dir, 100, 1); err == nil || !strings.Contains(err.Error(), "row 0: feature 1 is NaN") {
+		t.Error(err)
+	}
+	write("b.npy", "1, 2", 7, 8)
+	if _, err := ReadEmbeddings(t.Context(), dir, 100, 1); err == nil || !strings.Contains(err.Error(), "expected 3 features") {
+		t.Error(err)
 	}
 }
 

@@ -167,7 +167,7 @@ func replay(ctx context.Context, arms []arm, start int, baseline arm, name strin
 			policy = newSmooth(arms, start)
 		}
 		energies, costs, stops := recur(arms, baseline, policy, recurrences, r)
-		saved := func(e []float64) float64 { return (usual - stat.Mean(e, nil)) / usual }
+		saved := func(e []float64) float64 { return math.Round((1-stat.Mean(e, nil)/usual)*1e12) / 1e12 }
 		last = append(last, saved(energies[max(0, len(energies)-lastRuns):]))
 		early = append(early, saved(energies[:max(1, len(energies)/5)]))
 		sum := 0.0

@@ -49,7 +49,7 @@ every generation with errors over runs, and the exact law where there is one.`,
 		RunE: func(c *cobra.Command, _ []string) error { return runCollapseSimulate(c, f) },
 	}
 	flags := c.Flags()
-	flags.StringVar(&f.model, "model", "categorical", "categorical, gaussian, mixture, ngram, transformer or flow")
+	flags.StringVar(&f.model, "model", "categorical", "categorical, gaussian, mixture, kde, ngram, transformer or flow")
 	flags.StringVar(&f.mode, "mode", "replace", "what a generation is trained on: replace, accumulate or mixed")
 	flags.Float64Var(&f.config.Temperature, "temperature", 1, "τ at which generations are sampled")
 	flags.Float64Var(&f.config.Fresh, "fresh", 0, "μ: fresh real examples for every sample")
@@ -78,8 +78,10 @@ func (f simulateFlags) world() (*collapse.World, error) {
 		return collapse.NewTransformer(), nil
 	case "flow":
 		return collapse.NewFlow(), nil
+	case "kde":
+		return collapse.NewKernels(), nil
 	}
-	return nil, usagef("--model %q: expected categorical, gaussian, mixture, ngram, transformer or flow", f.model)
+	return nil, usagef("--model %q: expected categorical, gaussian, mixture, kde, ngram, transformer or flow", f.model)
 }
 
 // A simulateDocument is what kelvin collapse simulate --json prints.

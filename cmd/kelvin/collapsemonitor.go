@@ -6,7 +6,6 @@ import (
 	"html/template"
 	"io"
 	"math"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -119,7 +118,7 @@ func runCollapseMonitor(cmd *cobra.Command, paths []string, f monitorFlags) erro
 func monitorPaths(ctx context.Context, paths []string, f monitorFlags) (list []collapse.Monitored, warnings []string, err error) {
 	arrays := 0
 	for _, p := range paths {
-		if strings.EqualFold(filepath.Ext(p), ".npy") {
+		if collapse.IsEmbeddings(p) {
 			arrays++
 		}
 	}

@@ -2,6 +2,9 @@
 // a mixture of normal clouds, refitted to its own samples at three temperatures.
 //
 //	go run ./examples/collapse docs/img/heat-death.svg
+//	go run ./examples/collapse -power docs/img/collapse-power.svg
+//
+// With -power it draws how often the monitor of corpora finds a change.
 package main
 
 import (
@@ -22,8 +25,14 @@ const (
 )
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == "-power" {
+		if err := drawPower(os.Args[2]); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	if len(os.Args) != 2 {
-		log.Fatal("expected the file to write")
+		log.Fatal("expected the file to write, or -power and the file")
 	}
 	if err := os.WriteFile(os.Args[1], []byte(draw()), 0o644); err != nil {
 		log.Fatal(err)
