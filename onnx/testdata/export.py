@@ -5,7 +5,8 @@
 Writes NAME.onnx for every case, and reference.json.gz: inputs, labels, and in
 float64 PyTorch's logits, cross entropy, and, for every parameter that the ONNX
 file keeps, its gradient, a direction and the Hessian-vector product. Works with
-PyTorch 1.13 (TorchScript exporter) and 2 (also the dynamo exporter).
+PyTorch 1.13 (TorchScript exporter) and 2 (dynamo exporter, or the other one if
+TORCHSCRIPT is set). OPSET chooses the operator set.
 """
 import gzip
 import json
@@ -22,6 +23,7 @@ FOLDER = sys.argv[1]
 SEED = int(sys.argv[2]) if len(sys.argv) > 2 else 1
 WANTED = sys.argv[3:]
 NEW = int(torch.__version__.split(".")[0]) >= 2
+OPSET = {"opset_version": int(os.environ["OPSET"])} if "OPSET" in os.environ else {}
 DYNAMO = NEW and not os.environ.get("TORCHSCRIPT")
 
 
@@ -246,13 +248,13 @@ def export(name, c):
         for old in ("training", "do_constant_folding", "keep_initializers_as_inputs", "opset_version"):
             args.pop(old, None)
         shapes = ({0: torch.export.Dim("batch")},) if c["batch_axis"] else None
-        torch.onnx.export(model, (x,), path, dynamo=True, dynamic_shapes=shapes, external_data=False, verbose=False, **args)
+        torch.onnx.export(model, (x,), path, dynamo=True, dynamic_shapes=shapes, external_data=False, verbose=False, **args, **OPSET)
         return
     if NEW:
         args["dynamo"] = False
     if c["batch_axis"]:
         args |= {"input_names": ["x"], "output_names": ["y"], "dynamic_axes": {"x": {0: "batch"}, "y": {0: "batch"}}}
-    torch.onnx.export(model, (x,), path, **{"opset_version": 14 if NEW else 13, **args})
+    torch.onnx.export(model, (x,), path, **{"opset_version": 14 if NEW else 13, **args, **OPSET})
 
 
 def reference(name, c):
