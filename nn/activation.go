@@ -27,7 +27,7 @@ const (
 // activationNames are the activations a Spec may name.
 var activationNames = []string{
 	"identity", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus",
-	"sigmoid", "tanh", "softsign", "hardtanh", "sin", "relu6", "mish",
+	"sigmoid", "tanh", "softsign", "hardtanh", "sin", "relu6", "mish", "gelu_tanh",
 }
 
 // activationByName returns the activation of a name such as "relu" or
@@ -81,6 +81,8 @@ func newActivation(kind string, param float64) (activation, bool) {
 		return elu(seluAlpha, seluScale), true
 	case "gelu":
 		return activation{value: gelu, slope: geluSlope, bend: geluBend}, true
+	case "gelu_tanh":
+		return activation{value: geluTanh, slope: geluTanhSlope, bend: geluTanhBend}, true
 	case "silu":
 		return activation{value: silu, slope: siluSlope, bend: siluBend}, true
 	case "softplus":
@@ -166,6 +168,31 @@ func normalCDF(z float64) float64     { return math.Erfc(-z/math.Sqrt2) / 2 }
 func gelu(z float64) float64      { return z * normalCDF(z) }
 func geluSlope(z float64) float64 { return normalCDF(z) + z*normalDensity(z) }
 func geluBend(z float64) float64  { return normalDensity(z) * (2 - z*z) }
+
+// GELU's approximation is z·logistic(w), w = √(8/π)(z + 0.044715z³): GPT-2's.
+const (
+	geluTanhScale = 1.5957691216057307117597842397375
+	geluTanhCube  = 0.044715
+)
+
+func geluTanhGate(z float64) (w, rate float64) {
+	return geluTanhScale * z * (1 + geluTanhCube*z*z), geluTanhScale * (1 + 3*geluTanhCube*z*z)
+}
+
+func geluTanh(z float64) float64 {
+	w, _ := geluTanhGate(z)
+	return z * logistic(w)
+}
+
+func geluTanhSlope(z float64) float64 {
+	w, rate := geluTanhGate(z)
+	return logistic(w) + z*logisticSlope(w)*rate
+}
+
+func geluTanhBend(z float64) float64 {
+	w, rate := geluTanhGate(z)
+	return logisticSlope(w)*(2*rate+6*geluTanhScale*geluTanhCube*z*z) + z*logisticBend(w)*rate*rate
+}
 
 // logistic does not overflow: e^{+∞} is +Inf and 1/Inf 0.
 func logistic(z float64) float64      { return 1 / (1 + math.Exp(-z)) }

@@ -42,7 +42,7 @@ func positive(v float32) uint32 {
 
 // fast32 are the activations that activate32 knows.
 var fast32 = map[string]bool{
-	"relu": true, "leaky_relu": true, "gelu": true, "silu": true, "sigmoid": true, "tanh": true, "elu": true, "selu": true,
+	"relu": true, "leaky_relu": true, "gelu": true, "silu": true, "sigmoid": true, "tanh": true, "elu": true, "selu": true, "gelu_tanh": true,
 }
 
 // sign is the sign bit.
@@ -88,6 +88,16 @@ func activate32(act *activation, z, a, slope []float32) {
 			if a[i], slope[i] = s, s*(1-s); silu {
 				a[i], slope[i] = v*s, s+v*slope[i]
 			}
+		}
+	case "gelu_tanh":
+		for i, v := range z {
+			slope[i] = -geluTanhScale * v * (1 + geluTanhCube*v*v)
+		}
+		exps(slope, slope)
+		for i, v := range z {
+			s := 1 / (1 + slope[i])
+			rest := slope[i] * s // 1 − s, which the factor after it does not let round to 0
+			a[i], slope[i] = v*s, s+v*s*rest*geluTanhScale*(1+3*geluTanhCube*v*v)
 		}
 	case "tanh":
 		for i, v := range z {

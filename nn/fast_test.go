@@ -20,7 +20,7 @@ func TestFastFunctions(t *testing.T) {
 		}
 	}
 	nan := -float32(math.NaN())
-	for _, kind := range []string{"relu", "leaky_relu(0.2)", "gelu", "silu", "sigmoid", "tanh", "elu", "elu(0.7)", "selu"} {
+	for _, kind := range []string{"relu", "leaky_relu(0.2)", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh", "elu", "elu(0.7)", "selu"} {
 		act, err := activationByName(kind)
 		if err != nil {
 			t.Fatal(err)
@@ -33,7 +33,7 @@ func TestFastFunctions(t *testing.T) {
 			activate32(&act, z, a, slope)
 			for _, i := range []int{0, 12} {
 				want, tolerance := act.value(float64(v)), 3e-7
-				if kind == "silu" || kind == "gelu" || kind == "sigmoid" { // absolute only
+				if kind == "silu" || kind == "gelu" || kind == "gelu_tanh" || kind == "sigmoid" { // absolute only
 					tolerance = 4e-7 * (1 + 1/math.Abs(want))
 				}
 				if math.Abs(float64(a[i])-want) > tolerance*math.Abs(want)+1e-37 {

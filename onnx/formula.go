@@ -140,11 +140,7 @@ func (f *formula) activation() string {
 	with := func(name string, parameter float64) string {
 		return name + "(" + strconv.FormatFloat(parameter, 'g', -1, 32) + ")"
 	}
-	candidates := []string{}
-	for _, a := range theory.Activations() {
-		candidates = append(candidates, a.Name)
-	}
-	for _, name := range append(candidates, with("leaky_relu", -below), with("elu", below/math.Expm1(-1))) {
+	for _, name := range append(activationNames(), with("leaky_relu", -below), with("elu", below/math.Expm1(-1))) {
 		a, err := theory.ActivationByName(name)
 		if err != nil {
 			continue

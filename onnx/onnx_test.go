@@ -113,7 +113,7 @@ func TestRefusesWhatItCannotRead(t *testing.T) {
 		{"text", "truncated, or not an ONNX model", []byte("this is not a model, but a text")},
 		{"truncated", "truncated, or not an ONNX model", good[:len(good)-20]},
 		{"overflowing length", "truncated", append(message{0x3a}, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f)},
-		{"unknown operator", `node "the einsum" (Einsum): operator not supported: expected Abs, Add, And, AveragePool,`, file([]message{weight}, op("Einsum x w -> y"))},
+		{"unknown operator", `node "the einsum" (Einsum): operator not supported: expected Abs, Add, And, Attention, AveragePool,`, file([]message{weight}, op("Einsum x w -> y"))},
 		{"other domain", `operators of "com.acme" are not supported`, file([]message{weight}, append(op("MatMul x w -> y"), message{}.text(7, "com.acme")...))},
 		{"missing initialiser", `node "the matmul" (MatMul): it reads "w", which is no initialiser`, file(nil, op("MatMul x w -> y"))},
 		{"cycle", `it reads "b"`, file([]message{weight}, op("MatMul b w -> a"), op("Relu a -> b"), op("Add a b -> y"))},

@@ -14,7 +14,7 @@ func init() {
 	layerOps = map[string]func(c *converter, n *node, in []*value) (*value, error){
 		"Gemm": gemm, "MatMul": matMul, "Conv": conv, "MaxPool": pool, "AveragePool": pool, "GlobalAveragePool": globalPool,
 		"BatchNormalization": batchNorm, "LayerNormalization": layerNorm, "Pad": pad, "Softmax": softmaxOf, "LogSoftmax": softmaxOf,
-		"Gather": lookup,
+		"Gather": lookup, "Attention": attentionOp,
 	}
 }
 

@@ -40,7 +40,8 @@ func Activations() []Activation {
 	}
 }
 
-// ActivationByName returns the activation function of that name. "leaky_relu"
+// ActivationByName returns the activation function of that name, one of
+// Activations or "gelu_tanh", GELU's approximation in GPT-2. "leaky_relu"
 // (slope 0.01) and "elu" (alpha 1) take their parameter in parentheses:
 // "leaky_relu(0.2)".
 func ActivationByName(name string) (Activation, error) {
@@ -50,6 +51,9 @@ func ActivationByName(name string) (Activation, error) {
 			if a.Name == name {
 				return a, nil
 			}
+		}
+		if name == "gelu_tanh" {
+			return geluTanh(), nil
 		}
 		return Activation{}, fmt.Errorf("activation %q: expected one of %s", name, strings.Join(activationNames(), ", "))
 	}
@@ -149,6 +153,20 @@ func gelu() Activation {
 		Name:       "gelu",
 		Value:      func(z float64) float64 { return z * cdf(z) },
 		Derivative: func(z float64) float64 { return cdf(z) + z*normalDensity(z) },
+	}
+}
+
+// geluTanh is x/2·(1 + tanh w/2) = x·logistic(w), w = √(8/π)(x + 0.044715x³).
+func geluTanh() Activation {
+	scale := math.Sqrt(8 / math.Pi)
+	gate := func(z float64) float64 { return logistic(scale * (z + 0.044715*z*z*z)) }
+	return Activation{
+		Name:  "gelu_tanh",
+		Value: func(z float64) float64 { return z * gate(z) },
+		Derivative: func(z float64) float64 {
+			s := gate(z)
+			return s + z*s*(1-s)*scale*(1+3*0.044715*z*z)
+		},
 	}
 }
 

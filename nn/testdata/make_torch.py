@@ -29,6 +29,7 @@ ACTIVATIONS = {
     "elu": nn.ELU(), "elu(0.7)": nn.ELU(0.7), "selu": nn.SELU(), "gelu": nn.GELU(), "silu": nn.SiLU(),
     "softplus": nn.Softplus(threshold=100), "sigmoid": nn.Sigmoid(), "tanh": nn.Tanh(), "softsign": nn.Softsign(),
     "hardtanh": nn.Hardtanh(), "sin": Sin(), "relu6": nn.ReLU6(), "mish": nn.Mish(),
+    "gelu_tanh": nn.GELU(approximate="tanh"),
 }
 LOSSES = {"mse": nn.MSELoss(), "mae": nn.L1Loss(), "ce": nn.CrossEntropyLoss()}
 

@@ -38,7 +38,7 @@ class Sin(nn.Module):
 
 
 ACTIVATIONS = {
-    "relu": nn.ReLU(), "leaky_relu": nn.LeakyReLU(0.2), "elu": nn.ELU(0.7), "selu": nn.SELU(), "gelu": nn.GELU(),
+    "relu": nn.ReLU(), "leaky_relu": nn.LeakyReLU(0.2), "elu": nn.ELU(0.7), "selu": nn.SELU(), "gelu": nn.GELU(), "gelu_tanh": nn.GELU("tanh"),
     "silu": nn.SiLU(), "softplus": nn.Softplus(), "sigmoid": nn.Sigmoid(), "tanh": nn.Tanh(), "softsign": nn.Softsign(),
     "hardtanh": nn.Hardtanh(), "sin": Sin(), "relu6": nn.ReLU6(), "mish": nn.Mish(), "mish_decomposed": Mish(),
 }
