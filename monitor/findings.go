@@ -138,7 +138,7 @@ func (m *Monitor) collapsing(w []sample, l Layer) []thermo.Finding {
 	return []thermo.Finding{{ID: "collapsing-layer", Severity: severity(1-now/most, 0.99), Group: l.Name, Confidence: 1,
 		What:     "its weights are collapsing",
 		Evidence: fmt.Sprintf("|θ| is %.3g, %.2g of the %.3g it had, and still falls", now, now/most, most),
-		Change:   "lower the weight decay of this layer by ten, or drop the layer: the loss does not hold it up"}}
+		Change:   "lower the weight decay of this layer by ten, and begin anew if the loss has suffered"}}
 }
 
 // signalEnergy looks for energy that grows or decays from layer to layer.

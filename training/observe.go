@@ -28,8 +28,10 @@ func (c *centre) add(params, update []float32) {
 	}
 }
 
-// records returns what the last step showed (docs/run-format.md).
-func (t *Trainer) records(energy float64, obs *nn.Observation) []run.Record {
+// Records returns what the last step showed (docs/run-format.md): its energy, and
+// what obs saw of it. The optimiser must have kept the update, and every call
+// moves the running mean of the parameters on.
+func (t *Trainer) Records(energy float64, obs *nn.Observation) []run.Record {
 	step := int64(t.Step)
 	var gradient2, update2 float64
 	records := make([]run.Record, 1, 1+len(t.Network.Groups))

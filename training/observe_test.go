@@ -26,7 +26,7 @@ func TestRecords(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		records := trainer.records(energy, observation)
+		records := trainer.Records(energy, observation)
 		whole := records[0].Values
 		if whole["loss"] != energy || whole["momentum"] != 0.5 || whole["batch"] != 32 {
 			t.Errorf("%v", whole)

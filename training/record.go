@@ -100,7 +100,7 @@ func Train(ctx context.Context, config Config, set *dataset.Set, dir string, war
 			return t, errors.Join(err, save())
 		}
 		if record {
-			if err := r.Append(t.records(energy, obs)...); err != nil {
+			if err := r.Append(t.Records(energy, obs)...); err != nil {
 				return t, err
 			}
 		}
