@@ -222,6 +222,24 @@ train(model, optimizer, probe, 1)
         self.assertIn("centred_virial", last)
         self.assertNotIn("energy_in", last)
 
+    def test_energy_counters(self):
+        """Watts from counters of the CPU that wrap around."""
+        from kelvin_probe import power
+        folder = os.path.join(self._folder.name, "intel-rapl:0")
+        os.makedirs(folder)
+
+        def count(microjoules, name="energy_uj"):
+            with open(os.path.join(folder, name), "w") as f:
+                f.write(f"{microjoules}\n")
+        count(10_000_000, "max_energy_range_uj")
+        count(9_000_000)
+        with mock.patch("time.monotonic", lambda: 100.0):
+            read = power.rapl(self._folder.name)
+        count(1_000_000)
+        with mock.patch("time.monotonic", lambda: 102.0):
+            self.assertAlmostEqual(read(), 1.0)  # two joules in two seconds
+        self.assertIsNone(power.rapl("/nowhere"))
+
     def test_optimizer_can_be_copied_after(self):
         _, optimizer, probe = self.make()
         probe.close()
