@@ -79,10 +79,12 @@ func runWatch(cmd *cobra.Command, dir string, f watchFlags) error {
 		return errors.Join(printJSON(w.out, document), err)
 	}
 	if w.screen && w.live {
-		return err // it is on the screen
+		fmt.Fprint(w.out, clearScreen)
 	}
 	return errors.Join(document.print(w.out), err)
 }
+
+const clearScreen = "\x1b[H\x1b[2J" // and the cursor to the top
 
 // failures are what --fail-on takes: severities, and the findings there are.
 var failures = append([]string{"finding", "info", "warning", "critical"}, monitor.IDs...)
@@ -116,7 +118,7 @@ func (w *watcher) follow(ctx context.Context, follower *runs.Follower) error {
 		waiting := w.state == runs.Running && !w.flags.once
 		if waiting && w.screen {
 			w.live = true
-			fmt.Fprint(w.out, "\x1b[H\x1b[2J")
+			fmt.Fprint(w.out, clearScreen)
 			if err := newWatchDocument(w.dir, w.state, w.report).print(w.out); err != nil {
 				return err
 			}

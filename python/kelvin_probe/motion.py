@@ -109,9 +109,10 @@ def fetch(t):
         copy = t.detach().to("cpu", copy=True)
         return lambda: copy
     copy = torch.empty(t.shape, dtype=t.dtype, pin_memory=True)
-    copy.copy_(t.detach(), non_blocking=True)
-    done = torch.cuda.Event()
-    done.record()
+    with torch.cuda.device(t.device):  # whose stream the event is to wait for
+        copy.copy_(t.detach(), non_blocking=True)
+        done = torch.cuda.Event()
+        done.record()
 
     def wait():
         done.synchronize()

@@ -34,7 +34,8 @@ class Probe:
         self._guard, self._writer, self._shipper, self._undo = Guard(), None, None, None
         self._step, self._every, self._hutchinson = resume or 0, max(1, int(every)), hutchinson
         self._armed, self._moved, self._losses, self._late = False, None, [], []
-        self._settings, self._lost = ({}, {}), 0
+        self._settings, self._signal_scale = ({}, {}), None
+        self._lost, self._traced = 0, 0
         self._guard.wrap("all values", self._start)(model, optimizer, folder, resume, scaler, url)
         if self._undo is None and self._writer is not None:  # it failed half way
             self._write([{"step": self._step, "kind": "note", "text": "kelvin_probe could not begin"}])
@@ -99,6 +100,7 @@ class Probe:
 
     def _stepping(self):
         if self._armed and self._ranks.rank == 0:
+            self._signal_scale = self._scale()  # now: it may change before step(loss)
             self._settings = steps.settings(self._optimizer), steps.rates(self._optimizer, self._layers)
             scale = getattr(self._optimizer, "grad_scale", None)  # a fused optimiser scales for itself
             self._before(scale)
@@ -120,7 +122,9 @@ class Probe:
             self._losses.append(loss.detach() if torch.is_tensor(loss) else torch.tensor(float(loss)))
             if self._moved is not None:
                 self._collect()
-        if self._hutchinson and closure is not None and self._step % self._hutchinson == 0 and self._ranks.rank == 0:
+        due = self._hutchinson and self._step % self._hutchinson == 0 and self._step > self._traced
+        if due and closure is not None and self._ranks.rank == 0:
+            self._traced = self._step
             held = {name: [p for p, _ in pairs] for name, pairs in self._layers.items()}
             trace = self._guard.wrap("curvatures", curvature.trace)(self._model, held, closure, self._step)
             self._write([{"step": self._step, "kind": "layer", "layer": name, "hessian_trace": x} for name, x in (trace or {}).items()])
@@ -129,7 +133,7 @@ class Probe:
         """Gathers a reading. It is written one reading later on a GPU, so that nothing
         waits for it, and one more in a distributed run, when the others have given theirs."""
         loss = torch.stack([x.float().reshape(()) for x in self._losses]).mean()
-        read = [(name, key, x) for name, v in self._signals.values(self._scale()).items() for key, x in v.items()]
+        read = [(name, key, x) for name, v in self._signals.values(self._signal_scale).items() for key, x in v.items()]
         numbers = fetch(torch.stack([loss.to(self._signals.home)] + [x.float() for _, _, x in read]))
         batch = self._signals.batch * max(1, self._signals.passes)
         seen = (self._step, self._moved, self._settings, [r[:2] for r in read], numbers, batch)
