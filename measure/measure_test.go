@@ -3,6 +3,7 @@ package measure
 import (
 	"context"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -123,6 +124,34 @@ func TestFluctuationsInEquilibrium(t *testing.T) {
 	within(t, "stationarity", *r.Stationarity, 1, 4)
 	if r.ZerothLaw.Verdict != thermo.Equilibrium {
 		t.Errorf("zeroth law: %+v, want equilibrium", r.ZerothLaw)
+	}
+}
+
+// TestNormsBeginWithoutTemperature: gains begin at 1 and shifts at 0, always.
+func TestNormsBeginWithoutTemperature(t *testing.T) {
+	_, set := linearProblem(t)
+	spec := nn.Spec{Input: []int{12}, Layers: []nn.LayerSpec{{Type: "linear", Out: 6}, {Type: "layernorm"}, {Type: "linear", Out: 1}}, Loss: "mse"}
+	network, err := nn.New[float32](spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := network.Init("pytorch", rand.New(rand.NewPCG(1, 1))); err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range []string{Initial, Trained} {
+		r, err := Network(context.Background(), network, set, Options{State: state, Init: "pytorch", Draws: 16, Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, l := range r.Layers {
+			drawn := i != 1 || state == Trained
+			if l.Temperature.Valid() != drawn || l.Temperature.Group != l.Name || math.IsNaN(l.Heat.Value) == drawn {
+				t.Errorf("%s state, layer %s: temperature %v, heat %v", state, l.Name, l.Temperature, l.Heat)
+			}
+		}
+		if !r.Temperature.Valid() {
+			t.Errorf("%s state: temperature %v", state, r.Temperature)
+		}
 	}
 }
 

@@ -189,7 +189,7 @@ func (l *lens[T]) result(o Options, rec *record, groups []thermo.Group) *Result 
 		Entropy: rec.entropy, Resolution: rec.resolution,
 		Temperature: rec.virial.Global(),
 	}
-	local := rec.virial.Readings()
+	local := rec.temperatures(groups)
 	for i, g := range l.network.Groups {
 		r.Random += groups[i].Size
 		r.Layers = append(r.Layers, Layer{Name: g.Name, Parameters: g.Size, Temperature: local[i]})

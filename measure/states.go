@@ -95,7 +95,8 @@ func (l *lens[T]) evaluate(examples []int, size int, each func(*nn.Observation) 
 // A record accumulates the draws of one state.
 type record struct {
 	energy     thermo.Series
-	virial     *thermo.Virial
+	virial     *thermo.Virial       // of the groups of which a parameter is drawn
+	drawn      []int                // which these are
 	kinetic    *thermo.Kinetic      // of the fluctuations of sgd, else nil
 	stationary *thermo.Stationarity // of fluctuations, else nil
 	entropy    thermo.Reading
@@ -104,14 +105,40 @@ type record struct {
 }
 
 func newRecord(groups []thermo.Group) (*record, error) {
-	virial, err := thermo.NewVirial(groups)
-	return &record{virial: virial}, err
+	r := &record{}
+	var random []thermo.Group
+	for i, g := range groups {
+		if g.Size > 0 { // norms begin without a spread
+			r.drawn, random = append(r.drawn, i), append(random, g)
+		}
+	}
+	var err error
+	r.virial, err = thermo.NewVirial(random)
+	return r, err
 }
 
+// add adds a draw, with the virial of every group.
 func (r *record) add(energy float64, virial []float64) error {
 	r.energy.Add(energy)
 	r.draws++
-	return r.virial.Add(virial)
+	drawn := make([]float64, len(r.drawn))
+	for i, group := range r.drawn {
+		drawn[i] = virial[group]
+	}
+	return r.virial.Add(drawn)
+}
+
+// temperatures returns the local temperature of each of the groups.
+func (r *record) temperatures(groups []thermo.Group) []thermo.Reading {
+	readings := make([]thermo.Reading, len(groups))
+	for i, g := range groups {
+		readings[i] = thermo.Reading{Name: "virial", Group: g.Name, Value: math.NaN(), StdErr: math.NaN(), Unit: "energy/nat",
+			Invalid: "none of its parameters is drawn"}
+	}
+	for i, reading := range r.virial.Readings() {
+		readings[r.drawn[i]] = reading
+	}
+	return readings
 }
 
 // initial draws the state of the initialisation scheme: independent parameters,

@@ -185,7 +185,7 @@ func (l engineLayer) cells() []string {
 		efficiency = thermo.FormatError(l.Efficiency.Value, l.Efficiency.StdErr)
 	}
 	return []string{l.Name, l.Activation, in, out, efficiency, text(l.Gaussian), fmt.Sprintf("%s, %s", l.Type, l.Regime), text(l.GainUsed), text(l.GainBalanced),
-		ofUnits(l.Dead, l.Units), ofUnits(l.Saturated, l.Units), thermo.FormatError(l.Temperature.Value, l.Temperature.StdErr), thermo.FormatError(l.Heat.Value, l.Heat.StdErr)}
+		ofUnits(l.Dead, l.Units), ofUnits(l.Saturated, l.Units), readOrDash(l.Temperature), readOrDash(l.Heat)}
 }
 
 func (d *engineDocument) table() report.Table {
@@ -215,7 +215,9 @@ func (d *engineDocument) writeHTML(path string) error {
 	lines := report.LineChart{Caption: "Efficiency against signal energy, of each activation by the Gaussian model, with the working points of the layers.", X: "signal energy q = ⟨z²⟩ (powers of 10)", Y: "work efficiency η"}
 	temperatures := report.BarChart{Caption: "Local temperature of every layer, with two standard errors.", Axis: "temperature (energy/nat)"}
 	for i, l := range d.Layers {
-		temperatures.Readings = append(temperatures.Readings, named(l.Temperature, "layer "+l.Name))
+		if !math.IsNaN(l.Temperature.Value) {
+			temperatures.Readings = append(temperatures.Readings, named(l.Temperature, "layer "+l.Name))
+		}
 		if l.EnergyIn == nil {
 			continue
 		}

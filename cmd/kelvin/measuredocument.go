@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"text/tabwriter"
 
 	"github.com/kelvin-ml/kelvin/measure"
@@ -147,11 +148,19 @@ func (d *measureDocument) printLayers(out io.Writer) error {
 	fmt.Fprintln(w, "layer\tparameters\ttemperature (energy/nat)\theat (energy)\tactivation\tefficiency\tengine\tdead\tsaturated")
 	for _, l := range d.Layers {
 		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s, %s\t%s\t%s\n", l.Name, l.Parameters,
-			thermo.FormatError(l.Temperature.Value, l.Temperature.StdErr), thermo.FormatError(l.Heat.Value, l.Heat.StdErr),
+			readOrDash(l.Temperature), readOrDash(l.Heat),
 			l.Activation, thermo.FormatError(l.Efficiency.Value, l.Efficiency.StdErr), l.Engine, l.Regime,
 			ofUnits(l.Dead, l.Units), ofUnits(l.Saturated, l.Units))
 	}
 	return w.Flush()
+}
+
+// readOrDash formats a reading without its unit; a dash if nothing is read.
+func readOrDash(r thermo.Reading) string {
+	if math.IsNaN(r.Value) {
+		return "-"
+	}
+	return thermo.FormatError(r.Value, r.StdErr)
 }
 
 func ofUnits(n, units int) string {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"html/template"
+	"math"
 	"strconv"
 
 	"github.com/kelvin-ml/kelvin/report"
@@ -54,7 +55,10 @@ func (d *measureDocument) layerSection() report.Section {
 			noise = thermo.FormatError(l.NoiseScale.Value, l.NoiseScale.StdErr)
 		}
 		table.Rows = append(table.Rows, []string{l.Name, strconv.Itoa(l.Parameters),
-			thermo.FormatError(l.Temperature.Value, l.Temperature.StdErr), thermo.FormatError(l.Heat.Value, l.Heat.StdErr), noise})
+			readOrDash(l.Temperature), readOrDash(l.Heat), noise})
+		if math.IsNaN(l.Temperature.Value) {
+			continue // none of its parameters is drawn
+		}
 		temperatures.Readings = append(temperatures.Readings, named(l.Temperature, "layer "+l.Name))
 		heats.Readings = append(heats.Readings, named(l.Heat, "layer "+l.Name))
 	}
