@@ -2,6 +2,8 @@ package run
 
 import (
 	"errors"
+	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,5 +65,36 @@ func TestFollow(t *testing.T) {
 
 	if _, err := Follow(t.TempDir()); !errors.Is(err, ErrNotRun) {
 		t.Errorf("a folder that is no run: %v", err)
+	}
+}
+
+// BenchmarkFollow reads records as the PyTorch probe writes them, six values of
+// seven digits, with a follower and with Records.
+func BenchmarkFollow(b *testing.B) {
+	const records = 200_000
+	dir := b.TempDir()
+	must(b, os.WriteFile(filepath.Join(dir, modelFile), []byte("{}"), 0o644))
+	var text []byte
+	for i := range records {
+		text = fmt.Appendf(text, `{"v":1,"t":1795471249.306,"step":%d,"kind":"layer","layer":"blocks.%d.qkv","gradient_norm2":0.0175438%d,"centred_virial":-0.00126387%d,`+
+			`"update_norm2":0.0001754386,"centred_update":0.0001263876,"spread_norm2":0.000595224,"weight_norm":2.413469}`+"\n", i/8*50, i%8, i%10, i%7)
+	}
+	must(b, os.WriteFile(filepath.Join(dir, eventsFile), text, 0o644))
+	for name, all := range map[string]func() iter.Seq2[Record, error]{
+		"Records": func() iter.Seq2[Record, error] { return Records(dir) },
+		"Follow": func() iter.Seq2[Record, error] {
+			f, err := Follow(dir)
+			must(b, err)
+			return f.Next()
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				for _, err := range all() {
+					must(b, err)
+				}
+			}
+			b.ReportMetric(records*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+		})
 	}
 }
