@@ -24,7 +24,7 @@ type formula struct {
 }
 
 // maxFormula is far above what exporters write, and keeps hostile files cheap.
-const maxFormula = 2000
+const maxFormula = 500
 
 // variable is the row itself.
 var variable = &formula{}

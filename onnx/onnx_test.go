@@ -130,7 +130,7 @@ func TestRefusesWhatItCannotRead(t *testing.T) {
 		{"open axis", `axis 1 is open`, fileOf(tensorInfo("x", -1, -1), []message{weight}, op("MatMul x w -> y"))},
 		{"no activation", `(Mul) ends a computation that is no layer kelvin has: expected an activation (identity, relu,`,
 			file([]message{weight}, op("MatMul x w -> h"), op("Exp h -> e"), op("Mul h e -> y"))},
-		{"memory", `take too much memory`, file([]message{weight, numbers("n", 1<<10, 1<<10)}, op("ConstantOfShape n -> c"), op("Neg c -> d"), op("Neg d -> d2"), op("Neg d2 -> d3"), op("Neg d3 -> e"),
+		{"memory", `takes too much`, file([]message{weight, numbers("n", 1<<10, 1<<10)}, op("ConstantOfShape n -> c"), op("Neg c -> d"), op("Neg d -> d2"), op("Neg d2 -> d3"), op("Neg d3 -> e"),
 			op("Gather e x -> f"), op("MatMul f w -> y"))},
 		{"mixed examples", `output "y": its elements are rearranged`, file([]message{weight}, op("MatMul x w -> h"), op("Transpose h -> y"))},
 	} {
@@ -264,4 +264,58 @@ func FuzzRead(f *testing.F) {
 			_ = fmt.Sprint(err)
 		}
 	})
+}
+
+func constant(name string, v float32) message {
+	return append(message{}.text(2, name).text(3, name).text(4, "Constant"), message{}.bytes(5, message{}.text(1, "value").bytes(5, floats("", nil, v)))...)
+}
+
+// TestRecognises: what stands before, in and after a computation is told apart.
+func TestRecognises(t *testing.T) {
+	norm := func(in, out string) []message { // layernorm, decomposed, without gain and bias
+		names := strings.NewReplacer("IN", in, "OUT", out)
+		var nodes []message
+		for _, text := range []string{"ReduceMean IN -> OUTm", "Sub IN OUTm -> OUTd", "Mul OUTd OUTd -> OUTq", "ReduceMean OUTq -> OUTv", "Add OUTv eps -> OUTe", "Sqrt OUTe -> OUTs", "Div OUTd OUTs -> OUT"} {
+			var last []message
+			if strings.HasPrefix(text, "ReduceMean") {
+				last = append(last, message{}.text(1, "axes").integer(8, -1))
+			}
+			nodes = append(nodes, op(names.Replace(text), last...))
+		}
+		return nodes
+	}
+	begin := []message{constant("eps", 1e-5), constant("two", 2), constant("six", 6), constant("zero", 0), constant("half", 0.5), op("MatMul x w -> h")}
+	for _, c := range []struct {
+		name, want string
+		nodes      [][]message
+	}{
+		{"residual of one layer", "linear tanh add", [][]message{{op("Tanh h -> a"), op("Add h a -> y")}}},
+		{"activation of an activation", "linear relu tanh", [][]message{{op("Relu h -> a"), op("Tanh a -> y")}}},
+		{"silu of a softsign", "linear softsign silu", [][]message{{op("Softsign h -> a"), op("Sigmoid a -> b"), op("Mul a b -> y")}}},
+		{"relu6", "linear relu6", [][]message{{op("Clip h zero six -> y")}}},
+		{"relu6 from min and max", "linear relu6", [][]message{{op("Max h zero -> a"), op("Min six a -> y")}}},
+		{"leaky relu by hand", "linear leaky_relu(0.5)", [][]message{{op("Mul h half -> a"), op("Max a h -> y")}}},
+		{"silu from tanh", "linear silu", [][]message{{op("Mul h half -> a"), op("Tanh a -> b"), op("Mul a b -> c"), op("Add a c -> y")}}},
+		{"factors that cancel", "linear", [][]message{{op("Mul h two -> a"), op("Div a two -> y")}}},
+		{"norm", "linear layernorm", [][]message{norm("h", "y")}},
+		{"norm of a norm", "linear layernorm layernorm", [][]message{norm("h", "a"), norm("a", "y")}},
+		{"norm of an activation", "linear gelu layernorm", [][]message{{op("Gelu h -> a")}, norm("a", "y")}},
+		{"activation of a norm", "linear layernorm sin", [][]message{norm("h", "a"), {op("Sin a -> y")}}},
+		{"residual about a norm", "linear layernorm add", [][]message{norm("h", "a"), {op("Add h a -> y")}}},
+		{"tied layers", "linear relu linear add", [][]message{{op("Relu h -> a"), op("MatMul a w -> b"), op("Add b h -> y")}}},
+		{"there and back", "linear tanh", [][]message{{op("Transpose h -> a"), op("Tanh a -> b"), op("Transpose b -> y")}}},
+	} {
+		m, err := read(file([]message{weight}, slices.Concat(append([][]message{begin}, c.nodes...)...)...), "", "mse", nil, 1<<20)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		var got []string
+		for _, l := range m.Network.Spec.Layers {
+			got = append(got, l.Type)
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: layers %v, want %s", c.name, got, c.want)
+		}
+	}
 }

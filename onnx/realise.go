@@ -49,7 +49,10 @@ func (c *converter) realise(f *formula, base *layer) (*layer, error) {
 			parts = append(parts, g)
 		}
 	})
-	for _, g := range slices.Backward(parts) { // the outermost first
+	if err := c.spend(64 * len(parts) * len(parts)); l == nil && err != nil {
+		return nil, err
+	}
+	for _, g := range parts { // the innermost first: the last layer does as much as one can
 		if l != nil {
 			break
 		}

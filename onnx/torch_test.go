@@ -18,21 +18,23 @@ import (
 // reference is what testdata/export.py writes beside the ONNX files.
 type reference struct {
 	Torch string
-	Cases []struct {
-		Name       string
-		N          int
-		Input      []int
-		X          []float32
-		Labels     []int32
-		Outputs    []float64
-		Energy     float64
-		Exact      bool
-		Parameters []struct {
-			Name string
-			Grad []float64
-			V    []float32
-			HVP  []float64
-		}
+	Cases []torchCase
+}
+
+type torchCase struct {
+	Name       string
+	N          int
+	Input      []int
+	X          []float32
+	Labels     []int32
+	Outputs    []float64
+	Energy     float64
+	Exact      bool // whether the file keeps PyTorch's parameters
+	Parameters []struct {
+		Name string
+		Grad []float64
+		V    []float32
+		HVP  []float64
 	}
 }
 
@@ -56,65 +58,71 @@ func check(t *testing.T, folder string) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			n := m.Network
 			b := nn.Batch[float32]{X: c.X, N: c.N, Labels: c.Labels}
-			energy, err := n.Backward(b, nil)
+			energy, err := m.Network.Backward(b, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			near := func(what string, got []float32, want []float64) {
-				t.Helper()
-				scale := 0.0
-				for _, w := range want {
-					scale = max(scale, math.Abs(w))
-				}
-				if len(got) != len(want) {
-					t.Fatalf("%s: %d elements, want %d", what, len(got), len(want))
-				}
-				for i, w := range want {
-					if !(math.Abs(float64(got[i])-w) <= 1e-5*(scale+0.1)) {
-						t.Errorf("%s[%d] = %v, want %v", what, i, got[i], w)
-						return
-					}
-				}
-			}
-			near("energy", []float32{float32(energy)}, []float64{c.Energy})
-			outputs := n.Outputs()
+			near32(t, "energy", []float32{float32(energy)}, []float64{c.Energy})
+			outputs := m.Network.Outputs()
 			if len(m.Notes) > 0 { // LogSoftmax: logits up to a constant an example
-				outputs = logSoftmax(outputs, n.OutputShape()[0])
+				outputs = logSoftmax(outputs, m.Network.OutputShape()[0])
 			}
-			near("outputs", outputs, c.Outputs)
-			if !c.Exact {
-				return
-			}
-			v, hv := make([]float32, len(n.Params)), make([]float32, len(n.Params))
-			tensors := map[string]nn.Tensor{}
-			for _, g := range n.Groups {
-				for _, p := range g.Tensors {
-					tensors[p.Name] = p
-				}
-			}
-			for _, p := range c.Parameters {
-				if tensors[p.Name].Name == "" {
-					t.Fatalf("no parameter is called %q: %v", p.Name, n.Groups)
-				}
-				copy(v[tensors[p.Name].Offset:], p.V)
-			}
-			if err := n.HVP(b, v, hv); err != nil {
-				t.Fatal(err)
-			}
-			for _, p := range c.Parameters {
-				at := tensors[p.Name].Offset
-				// A table may be longer than the positions that the file holds of it.
-				size := min(tensors[p.Name].Size(), len(p.Grad))
-				near("gradient of "+p.Name, n.Grad[at:at+size], p.Grad[:size])
-				near("Hessian-vector product, "+p.Name, hv[at:at+size], p.HVP[:size])
-				delete(tensors, p.Name)
-			}
-			if len(tensors) > 0 {
-				t.Errorf("PyTorch does not have the parameters %v", tensors)
+			near32(t, "outputs", outputs, c.Outputs)
+			if c.Exact {
+				c.checkDerivatives(t, m.Network, b)
 			}
 		})
+	}
+}
+
+// near32 fails unless vectors agree to 1e-5 of the largest element.
+func near32(t *testing.T, what string, got []float32, want []float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d elements, want %d", what, len(got), len(want))
+	}
+	scale := 0.1
+	for _, w := range want {
+		scale = max(scale, math.Abs(w))
+	}
+	for i, w := range want {
+		if !(math.Abs(float64(got[i])-w) <= 1e-5*scale) {
+			t.Errorf("%s[%d] = %v, want %v", what, i, got[i], w)
+			return
+		}
+	}
+}
+
+// checkDerivatives compares the gradient and the Hessian-vector product of every
+// parameter, after a backward pass.
+func (c torchCase) checkDerivatives(t *testing.T, n *nn.Network[float32], b nn.Batch[float32]) {
+	v, hv := make([]float32, len(n.Params)), make([]float32, len(n.Params))
+	tensors := map[string]nn.Tensor{}
+	for _, g := range n.Groups {
+		for _, p := range g.Tensors {
+			tensors[p.Name] = p
+		}
+	}
+	for _, p := range c.Parameters {
+		if tensors[p.Name].Name == "" {
+			t.Fatalf("no parameter is called %q: %v", p.Name, n.Groups)
+		}
+		at := tensors[p.Name].Offset
+		copy(v[at:at+tensors[p.Name].Size()], p.V) // of a longer table the file holds the positions in use
+	}
+	if err := n.HVP(b, v, hv); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range c.Parameters {
+		at := tensors[p.Name].Offset
+		size := min(tensors[p.Name].Size(), len(p.Grad))
+		near32(t, "gradient of "+p.Name, n.Grad[at:at+size], p.Grad[:size])
+		near32(t, "Hessian-vector product, "+p.Name, hv[at:at+size], p.HVP[:size])
+		delete(tensors, p.Name)
+	}
+	if len(tensors) > 0 {
+		t.Errorf("PyTorch does not have the parameters %v", tensors)
 	}
 }
 

@@ -30,7 +30,7 @@ type capacityFlags struct {
 func newCapacityCommand() *cobra.Command {
 	var f capacityFlags
 	cmd := &cobra.Command{
-		Use:   "capacity RUN|MODEL.safetensors --data FILE --temperatures LOW:HIGH:N",
+		Use:   "capacity RUN|MODEL --data FILE --temperatures LOW:HIGH:N",
 		Short: "Energy, heat capacity and entropy of a network against temperature",
 		Long: `Samples the posterior exp(-E/T) of a network's parameters at N temperatures, E the
 sum of the losses plus a normal prior, from the hottest to the coldest, and

@@ -154,7 +154,7 @@ type curvatureFlags struct {
 func newCurvatureCommand() *cobra.Command {
 	var f curvatureFlags
 	cmd := &cobra.Command{
-		Use:   "curvature RUN|MODEL.safetensors --data FILE",
+		Use:   "curvature RUN|MODEL --data FILE",
 		Short: "Sharpness of a minimum: traces, eigenvalues and density of the Hessian, with errors",
 		Long: `Reads the curvature of the energy at a network's weights on data: the trace of
 the Hessian, whole and layer by layer, its largest and smallest eigenvalues with

@@ -27,7 +27,7 @@ type llcFlags struct {
 func newLLCCommand() *cobra.Command {
 	var f llcFlags
 	cmd := &cobra.Command{
-		Use:   "llc RUN|MODEL.safetensors --data FILE",
+		Use:   "llc RUN|MODEL --data FILE",
 		Short: "Local learning coefficient of a trained network, with an error bar",
 		Long: `Reads the local learning coefficient nβ(⟨L⟩ - L(w*)) at the weights of a trained
 network: how many parameters, halved, the loss really constrains there. Chains
