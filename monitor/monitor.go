@@ -13,8 +13,9 @@ import (
 )
 
 // The window of records that readings are of: the last half of those there are,
-// at most mostSamples. A learning rate that changes by more than rateJump from
-// one record to the next begins a new one: the state before it was another.
+// at most mostSamples. A learning rate that jumps by more than rateJump from one
+// record to the next begins a new one: the state before it was another. What
+// changes about as much in the records beside it is no jump but a schedule.
 const (
 	mostSamples = 256
 	rateJump    = 0.1
@@ -123,11 +124,20 @@ func (m *Monitor) problem(format string, args ...any) {
 func (m *Monitor) window() []sample {
 	w := m.samples[len(m.samples)-min(len(m.samples), max(1, m.total/2), mostSamples):]
 	for i := len(w) - 1; i > 0; i-- {
-		if before, after := rate(w[i-1]), rate(w[i]); before > 0 && after > 0 && math.Abs(math.Log(after/before)) > rateJump {
+		if c := change(w, i); c > rateJump && c > 3*max(change(w, i-1), change(w, i+1)) {
 			return w[i:]
 		}
 	}
 	return w
+}
+
+// change is how much the logarithm of the learning rate changes to sample i, 0
+// where it is not known.
+func change(w []sample, i int) float64 {
+	if i < 1 || i >= len(w) || !(rate(w[i-1]) > 0) || !(rate(w[i]) > 0) {
+		return 0
+	}
+	return math.Abs(math.Log(rate(w[i]) / rate(w[i-1])))
 }
 
 func rate(s sample) float64 { return s.whole["learning_rate"] }

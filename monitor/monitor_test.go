@@ -298,6 +298,28 @@ func TestRecordsThatAreOdd(t *testing.T) {
 	}
 }
 
+// TestWindow: a drop of the learning rate begins a new window, a schedule does not.
+func TestWindow(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		rate func(step int64) float64
+		from int64
+	}{
+		{"constant", func(int64) float64 { return 0.1 }, 50},
+		{"cosine", func(step int64) float64 { return 1 + math.Cos(math.Pi*float64(step)/100) }, 50},
+		{"drop", func(step int64) float64 { return 0.1 / math.Pow(5, float64(step/90)) }, 90},
+		{"drop just now", func(step int64) float64 { return 0.1 / math.Pow(5, float64(step/99)) }, 99},
+	} {
+		m := New()
+		for step := range int64(100) {
+			m.Add(run.Record{Step: step, Kind: run.KindStep, Values: map[string]float64{"loss": 1, "learning_rate": test.rate(step)}})
+		}
+		if r := m.Report(); r.From != test.from || r.Step != 99 {
+			t.Errorf("%s: steps %d to %d, expected from %d", test.name, r.From, r.Step, test.from)
+		}
+	}
+}
+
 // TestMemory feeds a long run: what is held must not grow with it.
 func TestMemory(t *testing.T) {
 	m := New()

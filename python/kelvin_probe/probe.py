@@ -227,8 +227,11 @@ class Probe:
                 "parameters": sum(sizes.values()), "every": self._every}
 
     def _sees_examples(self):
-        """Whether the first dimension of every signal counts examples, as far as the modules say."""
+        """Whether examples go through the model side by side, along the first dimension, as far as the modules say."""
         for m in self._model.modules():
+            if isinstance(m, torch.nn.modules.batchnorm._BatchNorm):
+                self._guard.note("batch normalisation mixes the examples of a batch: single examples cannot be seen")
+                return False
             if getattr(m, "batch_first", True) is False:
                 self._guard.note("sequences come before the batch (batch_first is false): single examples cannot be seen")
                 return False
