@@ -238,11 +238,8 @@ func newSolver(g Graph) (*solver, error) {
 			add(int32(2*i+1), s.sink, precedence)
 		}
 	}
-	s.out, s.in = make([][]int32, len(s.time)), make([][]int32, len(s.time))
-	for i, a := range s.arcs {
-		s.out[a.from] = append(s.out[a.from], int32(i))
-		s.in[a.to] = append(s.in[a.to], int32(i))
-	}
+	s.out = byNode(s.arcs, len(s.time), func(a arc) int32 { return a.from })
+	s.in = byNode(s.arcs, len(s.time), func(a arc) int32 { return a.to })
 	if err := s.slowest(); err != nil {
 		return nil, err
 	}
@@ -252,6 +249,25 @@ func newSolver(g Graph) (*solver, error) {
 		s.settle(int32(i))
 	}
 	return s, nil
+}
+
+// byNode lists the arcs of every node, one after the other in memory.
+func byNode(arcs []arc, nodes int, of func(arc) int32) [][]int32 {
+	counts := make([]int, nodes+1)
+	for _, a := range arcs {
+		counts[of(a)+1]++
+	}
+	for v := range nodes {
+		counts[v+1] += counts[v]
+	}
+	all, list := make([]int32, len(arcs)), make([][]int32, nodes)
+	for v := range list {
+		list[v] = all[counts[v]:counts[v]:counts[v+1]]
+	}
+	for i, a := range arcs {
+		list[of(a)] = append(list[of(a)], int32(i))
+	}
+	return list
 }
 
 // slowest sets the earliest times at which every activity takes as long as it saves.
