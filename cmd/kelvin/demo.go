@@ -35,7 +35,7 @@ under a minute. What it does, step by step, is
   kelvin train --data kelvin-demo/digits.npz --layers 64,64,10 --lr 0.3 --batch 16 \
       --weight-decay 0.01 --steps 20000 --out kelvin-demo/run
   kelvin measure kelvin-demo/run --data kelvin-demo/digits.npz --html kelvin-demo/report.html`,
-		Example: "  kelvin demo --out /tmp/kelvin-demo",
+		Example: "  kelvin demo --out demo",
 		Args:    exactArgs(0),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runDemo(cmd, out, seed, asJSON) },
 	}
