@@ -13,6 +13,13 @@ type LineChart struct {
 	X, Y    string // axis titles, with units
 	LogY    bool
 	Lines   []Line
+	Marks   []Mark // drawn behind the lines
+}
+
+// A Mark is an interval of x at which something happened.
+type Mark struct {
+	Name     string
+	From, To float64
 }
 
 // A Line is one series of a LineChart. A point that is not finite (or, with
@@ -42,6 +49,9 @@ func (c LineChart) Plot() template.HTML {
 			words = append(words, fmt.Sprintf("%s: %d points from %s to %s", l.Name, shown, number(low, 0), number(high, 0)))
 		}
 	}
+	for _, m := range c.Marks {
+		words = append(words, fmt.Sprintf("%s from %s to %s", m.Name, number(m.From, 0), number(m.To, 0)))
+	}
 	return figure(c.Caption, c.Y+" against "+c.X+". "+strings.Join(words, "; "), c.missing(missing), c.draw)
 }
 
@@ -65,6 +75,15 @@ func (c LineChart) draw(b *strings.Builder, width float64) float64 {
 	x, y := c.axes(right, top, bottom)
 	x.drawBelow(b, bottom, top, c.X)
 	y.drawLeft(b, plotLeft, right, c.Y)
+	for _, m := range c.Marks {
+		from, ok1 := x.place(m.From)
+		to, ok2 := x.place(m.To)
+		if ok1 && ok2 {
+			wide := max(to-from, 3)
+			fmt.Fprintf(b, `<rect class="interval" x="%.1f" y="%.1f" width="%.1f" height="%.1f"><title>%s</title></rect><text x="%.1f" y="%.1f" text-anchor="middle">%s</text>`,
+				from, top, wide, height, escape(m.Name), from+wide/2, top+12, escape(m.Name))
+		}
+	}
 	for _, l := range c.Lines {
 		if l.Band != nil {
 			fmt.Fprintf(b, `<path class="band" fill="%s" d="%s"/>`, Scale(l.Hotness), band(l, x, y))

@@ -33,14 +33,24 @@ type Change struct {
 // curve had waited for it: a jump. Else it bent.
 func (c Change) Sharp() bool { return c.Last-c.First < sharpShare*c.Waited }
 
+// Kind is "first-order-like" for a jump, else "continuous".
+func (c Change) Kind() string {
+	if c.Sharp() {
+		return "first-order-like"
+	}
+	return "continuous"
+}
+
 // What counts as a change. How often they raise a false alarm is measured by
 // TestChangesFalseAlarms.
 const (
 	changeLevel  = 0.01 // of P
 	leastBlock   = 8    // records in a block
 	sharpShare   = 0.2
-	fasterShare  = 3.0  // than the curve had moved on average since the last change
-	leastShare   = 0.2  // of its value that it changes by
+	fasterShare  = 3.0  // than the curve had moved on average over the blocks before,
+	lookBack     = 4    // these many of them beside the first two
+	leastShare   = 0.2  // of its value that a positive curve changes by,
+	leastRange   = 0.05 // or of its range any other
 	edgeOfChange = 0.25 // of the highest rate, where a change begins and ends
 )
 
@@ -55,9 +65,10 @@ const (
 // a constant but every curve that slows down (multiscale testing of qualitative
 // hypotheses: Dümbgen and Spokoiny, Annals of Statistics 29, 2001). P is corrected for
 // all places, lengths and curves looked at (Bonferroni). A change must also be
-// at least three times as fast as the curve was on average since the change
-// before, and be a fifth of its value: a full batch has no noise, and everything
-// is significant.
+// at least three times as fast as the curve was on average over the six blocks
+// before, and be a fifth of its value (of a curve that has zeros or changes sign:
+// a twentieth of its range), for a full batch has no noise, and everything is
+// significant.
 func Changes(curves []Curve) ([]Change, error) {
 	for _, c := range curves {
 		if err := c.check(); err != nil {
@@ -67,7 +78,7 @@ func Changes(curves []Curve) ([]Change, error) {
 	var found []Change
 	for i, c := range curves {
 		s := search{curve: c, tests: float64(len(curves) * c.tests())}
-		s.memory = s.wholeMemory()
+		s.memory, s.least = s.wholeMemory(), c.least()
 		s.segment(0, len(c.Values))
 		for _, change := range s.found {
 			change.Curve = i
@@ -111,12 +122,23 @@ func (c Curve) tests() int {
 	return n
 }
 
+// least is the smallest change that matters, 0 of a curve that is always
+// positive: what counts of that are ratios.
+func (c Curve) least() float64 {
+	if len(c.Values) == 0 || slices.Min(c.Values) > 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(c.Values))
+	return leastRange * (stat.Quantile(0.95, stat.Empirical, sorted, nil) - stat.Quantile(0.05, stat.Empirical, sorted, nil))
+}
+
 // A search goes through one curve.
 type search struct {
 	curve  Curve
 	tests  float64
 	memory float64 // correlation of neighbouring records, over the whole curve
 	found  []Change
+	least  float64 // change that matters, of a curve that is not always positive
 }
 
 // segment looks for changes among the records from low to high, before and after
@@ -194,7 +216,7 @@ func (s *search) test(low, i, w int) float64 {
 	a, b, c := s.block(i, i+w), s.block(i+w, i+2*w), s.block(i+2*w, i+3*w)
 	before, now := (b.mean-a.mean)/(b.step-a.step), (c.mean-b.mean)/(c.step-b.step)
 	change := math.Abs(c.mean - b.mean)
-	if change < leastShare*max(math.Abs(b.mean), math.Abs(c.mean)) {
+	if s.least == 0 && change < leastShare*max(math.Abs(b.mean), math.Abs(c.mean)) || change < s.least {
 		return 1
 	}
 	expected := math.Copysign(1, now) * before * (c.step - b.step)
@@ -202,7 +224,7 @@ func (s *search) test(low, i, w int) float64 {
 	if !(excess > 0) {
 		return 1
 	}
-	if math.Abs(now) < fasterShare*s.speed(low, i+2*w, w) {
+	if math.Abs(now) < fasterShare*s.speed(max(low, i-lookBack*w), i+2*w, w) {
 		return 1
 	}
 	rho := max(s.memory, memory(a.lagged+b.lagged+c.lagged, a.variance+b.variance+c.variance, w))

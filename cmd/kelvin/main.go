@@ -80,6 +80,7 @@ func newRootCommand() *cobra.Command {
 		newSpectrumCommand(),
 		newTheoryCommand(),
 		newTrainCommand(),
+		newTransitionsCommand(),
 		newWatchCommand(),
 		// one line per subcommand, alphabetical
 	)
