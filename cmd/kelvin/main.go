@@ -68,6 +68,7 @@ func newRootCommand() *cobra.Command {
 		newDataCommand(),
 		newDecodeCommand(),
 		newDemoCommand(),
+		newDriftCommand(),
 		newEnergyCommand(),
 		newEngineCommand(),
 		newImportCommand(),
