@@ -4,6 +4,8 @@ import (
 	"flag"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -328,5 +330,20 @@ func TestMemory(t *testing.T) {
 	}
 	if len(m.samples) > 2*mostSamples || len(m.problems) > mostProblems+1 {
 		t.Errorf("%d samples, %d problems are held", len(m.samples), len(m.problems))
+	}
+}
+
+// Every finding has a page that says what it means and what to do.
+func TestPages(t *testing.T) {
+	for _, id := range IDs {
+		page, err := os.ReadFile(filepath.Join("..", "docs", "findings", id+".md"))
+		if err != nil {
+			t.Error(err)
+		}
+		for _, heading := range []string{"## What it means", "## The evidence", "## What to do"} {
+			if !strings.Contains(string(page), heading) {
+				t.Errorf("%s: no %q", id, heading)
+			}
+		}
 	}
 }
