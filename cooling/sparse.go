@@ -195,3 +195,41 @@ func dissection(row, col, rows, cols int, visit func(row, col int)) {
 		}
 	}
 }
+
+// solve8 is solve for eight right-hand sides at once, whose values of a node lie side
+// by side.
+func (f *factor) solve8(b, work []float64) {
+	for node, k := range f.place {
+		copy(work[8*int(k):8*int(k)+8], b[8*node:8*node+8])
+	}
+	for k := range f.n {
+		x := [8]float64(work[8*k : 8*k+8])
+		if x == [8]float64{} {
+			continue
+		}
+		for p := f.starts[k]; p < f.starts[k+1]; p++ {
+			l := f.values[p]
+			to := work[8*int(f.rows[p]):][:8]
+			for c := range x {
+				to[c] -= l * x[c]
+			}
+		}
+	}
+	for k := f.n - 1; k >= 0; k-- {
+		x := [8]float64(work[8*k : 8*k+8])
+		for c := range x {
+			x[c] /= f.diagonal[k]
+		}
+		for p := f.starts[k]; p < f.starts[k+1]; p++ {
+			l := f.values[p]
+			from := work[8*int(f.rows[p]):][:8]
+			for c := range x {
+				x[c] -= l * from[c]
+			}
+		}
+		copy(work[8*k:], x[:])
+	}
+	for node, k := range f.place {
+		copy(b[8*node:8*node+8], work[8*int(k):8*int(k)+8])
+	}
+}

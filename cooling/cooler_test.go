@@ -1,0 +1,273 @@
+package cooling
+
+import (
+	"context"
+	"flag"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"gonum.org/v1/gonum/mat"
+)
+
+var long = flag.Bool("long", false, "run the tests that take minutes")
+
+// hotspots is a chip of 16 mm that spends 20 W everywhere and 2 to 8 W in each of n
+// hot spots, on a grid whose cells fit the tiles.
+func hotspots(t testing.TB, rows, columns, n int, random *rand.Rand) *Array {
+	t.Helper()
+	m, power := hotChip(t, rows, columns, n, random)
+	a, err := NewArray(m, Regular(rows, columns, m.Width, m.Height), power)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func hotChip(t testing.TB, rows, columns, n int, random *rand.Rand) (*Model, []float64) {
+	t.Helper()
+	const side = 0.016
+	config := DefaultConfig()
+	cells := func(tiles int) int { return tiles * max(2, (20+tiles-1)/tiles) }
+	config.Rows, config.Cols = cells(rows), cells(columns)
+	f := &Floorplan{Blocks: []Block{{Name: "die", Width: side, Height: side}}}
+	m, err := NewGrid(config, DefaultStack(config, f), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	power := make([]float64, len(m.capacity))
+	for i := range config.Rows * config.Cols {
+		power[i] = 20 / float64(config.Rows*config.Cols)
+	}
+	for range n {
+		i, j := random.IntN(config.Rows-1), random.IntN(config.Cols-1)
+		watts := 2 + 6*random.Float64()
+		for _, at := range []int{i*config.Cols + j, i*config.Cols + j + 1, (i+1)*config.Cols + j, (i+1)*config.Cols + j + 1} {
+			power[at] += watts / 4
+		}
+	}
+	return m, power
+}
+
+// A cooler whose cold side is left alone and whose hot side is held reaches
+// ΔT = ½ZT_c² at I = αT_c/R (Goldsmid, chapter 2).
+func TestOneDimension(t *testing.T) {
+	const ambient, held = 300.0, 1e9
+	c := Cooler{Seebeck: 0.02, Resistance: 1.5, Conductance: 0.3, MaxCurrent: 10}
+	g := mat.NewDense(2, 2, []float64{c.Conductance, -c.Conductance, -c.Conductance, c.Conductance + held})
+	var coupling mat.Dense
+	if err := coupling.Inverse(g); err != nil {
+		t.Fatal(err)
+	}
+	a := &Array{Tiles: []Tile{{Cooler: c}}, coupling: &coupling, bare: []float64{ambient, ambient}, off: []float64{ambient, ambient},
+		watched: []int32{0}, response: mat.DenseCopyOf(coupling.Slice(0, 1, 0, 2))}
+	o := &optimiser{Array: a}
+	o.start = o.evaluate([]float64{0})
+	best := o.minimise(context.Background(), o.start)
+	z := c.Seebeck * c.Seebeck / (c.Resistance * c.Conductance)
+	cold := (math.Sqrt(1+2*z*ambient) - 1) / z
+	if math.Abs(best.peak-cold) > 1e-5 || math.Abs(best.currents[0]-c.Seebeck*cold/c.Resistance) > 1e-3 {
+		t.Errorf("%.6f K at %.5f A, expected %.6f K at %.5f A", best.peak, best.currents[0], cold, c.Seebeck*cold/c.Resistance)
+	}
+	if difference := z * cold * cold / 2; math.Abs(ambient-best.peak-difference) > 1e-5 {
+		t.Errorf("ΔT %.5f K, expected %.5f", ambient-best.peak, difference)
+	}
+}
+
+// With coolers on, the heat of every node and of the whole balances.
+func TestBalance(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 1))
+	a := hotspots(t, 4, 5, 6, random)
+	currents := make([]float64, len(a.Tiles))
+	for k, tile := range a.Tiles {
+		currents[k] = random.Float64() * 0.4 * tile.MaxCurrent
+	}
+	kelvin, power, residual, err := a.Temperatures(currents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if residual > 1e-9 {
+		t.Errorf("a node's heat is off by %.2g of the chip's power", residual)
+	}
+	in, out := 0.0, 0.0
+	for i, p := range a.Power {
+		in += p
+		out += a.Model.toward[i] * (kelvin[i] - a.Model.Config.Ambient)
+	}
+	for _, p := range power {
+		in += p
+	}
+	if math.Abs(out-in) > 1e-6*in {
+		t.Errorf("%.9f W go in, %.9f W come out", in, out)
+	}
+	s, ok := a.solveAt(currents)
+	if !ok {
+		t.Fatal("no solution")
+	}
+	for i, node := range a.watched {
+		if math.Abs(s.watched[i]-kelvin[node]) > 1e-9*kelvin[node] {
+			t.Fatalf("node %d: %v K reduced, %v K whole", node, s.watched[i], kelvin[node])
+		}
+	}
+}
+
+// Gradient and Hessian against differences.
+func TestDerivatives(t *testing.T) {
+	random := rand.New(rand.NewPCG(2, 2))
+	a := hotspots(t, 2, 3, 4, random)
+	o := &optimiser{Array: a, price: 0.01}
+	currents := make([]float64, len(a.Tiles))
+	for k, tile := range a.Tiles {
+		currents[k] = 0.2 * random.Float64() * tile.MaxCurrent
+	}
+	const beta, h = 2, 1e-4
+	s := o.evaluate(currents)
+	_, weights := o.smooth(s, beta)
+	gradient, hessian := o.derivatives(s, beta, weights)
+	at := func(k int, d float64) (float64, []float64) {
+		moved := append([]float64{}, currents...)
+		moved[k] += d
+		s := o.evaluate(moved)
+		v, w := o.smooth(s, beta)
+		g, _ := o.derivatives(s, beta, w)
+		return v, g
+	}
+	for k := range currents {
+		up, gUp := at(k, h)
+		down, gDown := at(k, -h)
+		if d := (up - down) / (2 * h); math.Abs(d-gradient[k]) > 1e-5*(1+math.Abs(d)) {
+			t.Errorf("slope %d: %v, by differences %v", k, gradient[k], d)
+		}
+		for l := range currents {
+			if d := (gUp[l] - gDown[l]) / (2 * h); math.Abs(d-hessian.At(k, l)) > 1e-4*(1+math.Abs(d)) {
+				t.Errorf("curvature %d, %d: %v, by differences %v", k, l, hessian.At(k, l), d)
+			}
+		}
+	}
+}
+
+// No choice of coolers to switch on, at any of three common currents, is cooler.
+func TestNeverWorseThanExhaustive(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 3))
+	cases := [][3]int{{1, 1, 1}, {2, 2, 3}, {2, 4, 5}, {3, 3, 2}}
+	if *long {
+		cases = append(cases, [][3]int{{3, 4, 6}, {1, 12, 4}, {4, 4, 8}, {4, 4, 1}}...)
+	}
+	for _, c := range cases {
+		a := hotspots(t, c[0], c[1], c[2], random)
+		s, err := Optimise(context.Background(), a, Options{Time: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		best := math.Inf(1)
+		tiles := len(a.Tiles)
+		for subset := range 1 << tiles {
+			for _, share := range []float64{0.15, 0.3, 0.5} {
+				currents := make([]float64, tiles)
+				for k, tile := range a.Tiles {
+					if subset>>k&1 == 1 {
+						currents[k] = share * tile.MaxCurrent
+					}
+				}
+				if state, ok := a.solveAt(currents); ok {
+					best = min(best, state.peak)
+				}
+			}
+		}
+		t.Logf("%d × %d: %.3f K before, %.4f K after, at least %.4f K (proved %v), exhaustive %.4f K", c[0], c[1], s.Before, s.After, s.Bound, s.Proved, best)
+		if s.After > best+1e-6 || s.Bound > best+1e-6 || s.After > s.Before {
+			t.Errorf("%d × %d: %v K after, bound %v K, but exhaustive search finds %v K", c[0], c[1], s.After, s.Bound, best)
+		}
+	}
+}
+
+// The bound holds for random currents, near the best and far from it.
+func TestBound(t *testing.T) {
+	random := rand.New(rand.NewPCG(4, 4))
+	for range 10 {
+		a := hotspots(t, 1+random.IntN(4), 1+random.IntN(4), random.IntN(8), random)
+		s, err := Optimise(context.Background(), a, Options{Time: 100 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 300 {
+			currents := make([]float64, len(a.Tiles))
+			spread := math.Pow(10, -3*random.Float64())
+			for k, tile := range a.Tiles {
+				currents[k] = min(max(s.Currents[k]+spread*tile.MaxCurrent*random.NormFloat64(), 0), tile.MaxCurrent)
+			}
+			if state, ok := a.solveAt(currents); ok && state.peak < s.Bound {
+				t.Fatalf("%d tiles: %.6f K found, bound %.6f K, solution %.6f K", len(a.Tiles), state.peak, s.Bound, s.After)
+			}
+		}
+	}
+}
+
+func TestMaxPower(t *testing.T) {
+	a := hotspots(t, 3, 3, 4, rand.New(rand.NewPCG(5, 5)))
+	free, err := Optimise(context.Background(), a, Options{Time: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := func(xs []float64) (s float64) {
+		for _, x := range xs {
+			s += x
+		}
+		return s
+	}
+	limit := sum(free.Power) / 3
+	s, err := Optimise(context.Background(), a, Options{MaxPower: limit, Time: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := sum(s.Power); p > limit || p < 0.95*limit {
+		t.Errorf("%.4f W, expected just below %.4f", p, limit)
+	}
+	if !(s.After > free.After && s.After < s.Before) || s.Bound > s.After+1e-9 {
+		t.Errorf("%.3f K before, %.3f K with less power, %.3f K with more; bound %.3f K", s.Before, s.After, free.After, s.Bound)
+	}
+}
+
+func TestRunaway(t *testing.T) {
+	a := hotspots(t, 2, 2, 1, rand.New(rand.NewPCG(6, 6)))
+	currents := []float64{1, 1, 1, 1}
+	for k := range currents {
+		currents[k] = 50 * a.Tiles[k].MaxCurrent
+	}
+	if _, _, _, err := a.Temperatures(currents); err == nil || !strings.Contains(err.Error(), "runs away") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := NewArray(a.Model, []Tile{{X: 1, Y: 1, Width: 1, Height: 1, Cooler: DefaultCooler(1e-6)}}, a.Power); err == nil {
+		t.Error("a tile beside the chip was taken")
+	}
+}
+
+// BenchmarkOptimise is one random case: up to 10 × 10 tiles and 20 hot spots, with
+// the network, its factors and the first bound; run it on one core. It reports by
+// how much the peak falls, of K above the ambient and of °C.
+func BenchmarkOptimise(b *testing.B) {
+	random := rand.New(rand.NewPCG(7, 7))
+	var above, celsius, proved, gap float64
+	cases := 0
+	for b.Loop() {
+		a := hotspots(b, 1+random.IntN(10), 1+random.IntN(10), random.IntN(21), random)
+		s, err := Optimise(context.Background(), a, Options{Time: 1})
+		if err != nil {
+			b.Fatal(err)
+		}
+		cases++
+		above += (s.Before - s.After) / (s.Before - a.Model.Config.Ambient)
+		celsius += (s.Before - s.After) / (s.Before - 273.15)
+		gap += s.After - s.Bound
+		if s.Proved {
+			proved++
+		}
+	}
+	n := float64(cases)
+	b.ReportMetric(100*above/n, "%above-ambient")
+	b.ReportMetric(100*celsius/n, "%celsius")
+	b.ReportMetric(100*proved/n, "%proved")
+	b.ReportMetric(gap/n, "K-open")
+}

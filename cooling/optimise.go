@@ -1,0 +1,358 @@
+package cooling
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/mat"
+)
+
+// A Solution is the currents that Optimise chose.
+type Solution struct {
+	Currents    []float64 // A, of every tile
+	Power       []float64 // W, that every cooler draws
+	Taken       []float64 // W, that every cooler takes from its cold side
+	Before      float64   // K, the peak without coolers
+	After       float64
+	Bound       float64 // K, below which no currents bring the peak
+	Proved      bool    // Bound is within Tolerance of After
+	Evaluations int     // solutions of the reduced network
+	Nodes       int     // of the branch and bound
+	Interrupted bool
+	Harmful     []int // tiles that would only heat the peak, at any current beside the others'
+}
+
+const (
+	// Tolerance is how near a peak must be to the best possible to be proved, K.
+	Tolerance = 0.01
+
+	powerPrice = 1e-5 // K/W: between equal peaks the smaller power wins
+	mostNodes  = 400
+	sharpest   = 2048 // 1/K: of the smooth maximum at the end
+	negligible = 1e-3 // of a tile's largest current
+)
+
+// Options of Optimise.
+type Options struct {
+	MaxPower float64       // W, of all coolers together; 0 for any
+	Time     time.Duration // for the proof; 0 for as long as it takes
+}
+
+// Optimise chooses the current of every cooler so that the hottest place of the chip
+// is as cool as can be, and then draws as little power as can be.
+//
+// The peak is minimised by Newton's method on a smooth maximum that is made ever
+// sharper, with the exact Hessian. Then branch and bound proves it: for weights w
+// of the hottest places and their adjoint λ, wᵀT(I) is a sum over the tiles of
+// quadratics in their own currents, but for how much the temperatures at their
+// ports differ from those of the solution; bounds of these (the network is
+// monotone: more extraction cools everything) give a bound of the peak for
+// any box of currents, and boxes are halved until it reaches the peak.
+//
+// When ctx ends, or the time for the proof is over, the solution is the best so far,
+// and Bound says how far from the best possible it may be.
+func Optimise(ctx context.Context, a *Array, o Options) (*Solution, error) {
+	search := &optimiser{Array: a, price: powerPrice}
+	if search.start = search.evaluate(make([]float64, len(a.Tiles))); search.start == nil {
+		return nil, errors.New("the network with all coolers off has no solution")
+	}
+	best := search.minimise(ctx, search.start)
+	if o.MaxPower > 0 && search.total(best) > o.MaxPower {
+		best = search.within(ctx, o.MaxPower)
+	}
+	best = search.trim(best)
+	s := &Solution{Currents: best.currents, After: best.peak, Before: math.Inf(-1)}
+	for _, node := range a.watched {
+		s.Before = max(s.Before, a.Bare[node])
+	}
+	s.Power, s.Taken = a.draw(best)
+	search.best = best
+	search.prove(ctx, s, o)
+	s.Evaluations = search.evaluations
+	s.Interrupted = ctx.Err() != nil
+	s.Harmful = search.harmful(best)
+	return s, nil
+}
+
+type optimiser struct {
+	*Array
+	price       float64 // K/W, of the power
+	start, best *state
+	held        network // of the ports, with the chip held at the peak
+	evaluations int
+}
+
+func (o *optimiser) evaluate(currents []float64) *state {
+	o.evaluations++
+	s, ok := o.solveAt(currents)
+	if !ok {
+		return nil
+	}
+	return s
+}
+
+// smooth returns the smooth maximum of the chip's temperatures, with the price of the
+// power, and the weights of the places.
+func (o *optimiser) smooth(s *state, beta float64) (value float64, weights []float64) {
+	weights = make([]float64, len(s.watched))
+	sum := 0.0
+	for i, t := range s.watched {
+		weights[i] = math.Exp(beta * (t - s.peak))
+		sum += weights[i]
+	}
+	for i := range weights {
+		weights[i] /= sum
+	}
+	power, _ := o.draw(s)
+	value = s.peak + math.Log(sum)/beta
+	for _, p := range power {
+		value += o.price * p
+	}
+	return value, weights
+}
+
+// adjoint returns λ at the ports for the weights: how much wᵀT and the price of the
+// power rise for a watt there.
+func (o *optimiser) adjoint(s *state, weights []float64) []float64 {
+	ports := len(o.bare)
+	y := mat.NewVecDense(ports, nil)
+	y.MulVec(o.response.T(), mat.NewVecDense(len(weights), weights))
+	e := mat.NewVecDense(ports, nil)
+	for k, t := range o.Tiles {
+		e.SetVec(2*k, -o.price*t.Seebeck*s.currents[k])
+		e.SetVec(2*k+1, o.price*t.Seebeck*s.currents[k])
+	}
+	var add mat.VecDense
+	add.MulVec(o.coupling, e) // it is symmetric
+	y.AddVec(y, &add)
+	if err := s.lu.SolveVecTo(y, true, y); err != nil {
+		return nil
+	}
+	return y.RawVector().Data
+}
+
+// derivatives returns the gradient and the Hessian of the smooth maximum.
+func (o *optimiser) derivatives(s *state, beta float64, weights []float64) (gradient []float64, hessian *mat.SymDense) {
+	m, ports := len(o.Tiles), len(o.bare)
+	lambda := o.adjoint(s, weights)
+	if lambda == nil {
+		return nil, nil
+	}
+	z := mat.NewDense(ports, m, nil) // change of the heats with the currents
+	for k, t := range o.Tiles {
+		i := s.currents[k]
+		z.Set(2*k, k, t.Resistance*i-t.Seebeck*s.at[2*k])
+		z.Set(2*k+1, k, t.Resistance*i+t.Seebeck*s.at[2*k+1])
+	}
+	gradient = make([]float64, m)
+	for k, t := range o.Tiles {
+		gradient[k] = lambda[2*k]*z.At(2*k, k) + lambda[2*k+1]*z.At(2*k+1, k) +
+			o.price*(2*t.Resistance*s.currents[k]+t.Seebeck*(s.at[2*k+1]-s.at[2*k]))
+	}
+	if err := s.lu.SolveTo(z, false, z); err != nil {
+		return nil, nil
+	}
+	var ds mat.Dense // change of the ports' temperatures
+	ds.Mul(o.coupling, z)
+	hessian = mat.NewSymDense(m, nil)
+	for k, t := range o.Tiles {
+		for l := range k + 1 {
+			u := o.Tiles[l]
+			h := -lambda[2*k]*t.Seebeck*ds.At(2*k, l) + lambda[2*k+1]*t.Seebeck*ds.At(2*k+1, l) -
+				lambda[2*l]*u.Seebeck*ds.At(2*l, k) + lambda[2*l+1]*u.Seebeck*ds.At(2*l+1, k) +
+				o.price*(t.Seebeck*(ds.At(2*k+1, l)-ds.At(2*k, l))+u.Seebeck*(ds.At(2*l+1, k)-ds.At(2*l, k)))
+			if k == l {
+				h += t.Resistance * (lambda[2*k] + lambda[2*k+1] + 2*o.price)
+			}
+			hessian.SetSym(k, l, h)
+		}
+	}
+	o.sharpness(hessian, z, beta, weights)
+	return gradient, hessian
+}
+
+// sharpness adds what the smooth maximum has of the scatter of its places' gradients.
+func (o *optimiser) sharpness(hessian *mat.SymDense, z *mat.Dense, beta float64, weights []float64) {
+	m := len(o.Tiles)
+	var rows []int
+	for i, w := range weights {
+		if w > 1e-8 {
+			rows = append(rows, i)
+		}
+	}
+	if len(rows) < 2 {
+		return
+	}
+	active := mat.NewDense(len(rows), len(o.bare), nil)
+	for n, i := range rows {
+		active.SetRow(n, o.response.RawRowView(i))
+	}
+	var g mat.Dense
+	g.Mul(active, z)
+	mean := make([]float64, m)
+	for n, i := range rows {
+		for k, x := range g.RawRowView(n) {
+			mean[k] += weights[i] * x
+		}
+	}
+	for n, i := range rows {
+		row := g.RawRowView(n)
+		for k := range row {
+			row[k] -= mean[k]
+		}
+		hessian.SymRankOne(hessian, beta*weights[i], mat.NewVecDense(m, row))
+	}
+}
+
+// cost is the peak with the price of the power.
+func (o *optimiser) cost(s *state) float64 {
+	return s.peak + o.price*o.total(s)
+}
+
+func (o *optimiser) total(s *state) float64 {
+	power, _ := o.draw(s)
+	return floats.Sum(power)
+}
+
+// minimise goes downhill from s, with ever sharper maxima.
+func (o *optimiser) minimise(ctx context.Context, s *state) *state {
+	best := s
+	for beta := 4.0; beta <= sharpest; beta *= 8 {
+		for range 30 {
+			if ctx.Err() != nil {
+				return best
+			}
+			next := o.newton(s, beta)
+			if next == nil {
+				break
+			}
+			s = next
+		}
+		if o.cost(s) < o.cost(best) {
+			best = s
+		}
+	}
+	return best
+}
+
+// newton takes one projected step (Bertsekas, SIAM Journal on Control and
+// Optimization 20, 221, 1982), or returns nil where none helps.
+func (o *optimiser) newton(s *state, beta float64) *state {
+	value, weights := o.smooth(s, beta)
+	gradient, hessian := o.derivatives(s, beta, weights)
+	if gradient == nil {
+		return nil
+	}
+	var free []int
+	for k, t := range o.Tiles {
+		if !(s.currents[k] <= 0 && gradient[k] >= 0 || s.currents[k] >= t.MaxCurrent && gradient[k] <= 0) {
+			free = append(free, k)
+		}
+	}
+	if len(free) == 0 {
+		return nil
+	}
+	direction := descend(gradient, hessian, free)
+	for step := 1.0; step > 1e-4; step /= 4 {
+		currents := slices.Clone(s.currents)
+		promised := 0.0
+		for n, k := range free {
+			currents[k] = min(max(currents[k]+step*direction[n], 0), o.Tiles[k].MaxCurrent)
+			promised += gradient[k] * (currents[k] - s.currents[k])
+		}
+		if promised > -1e-9 {
+			return nil
+		}
+		next := o.evaluate(currents)
+		if next == nil {
+			continue
+		}
+		if v, _ := o.smooth(next, beta); v <= value+1e-4*promised {
+			return next
+		}
+	}
+	return nil
+}
+
+// descend returns Newton's direction in the free currents, the Hessian lifted until
+// it is positive.
+func descend(gradient []float64, hessian *mat.SymDense, free []int) []float64 {
+	n := len(free)
+	h := mat.NewSymDense(n, nil)
+	trace := 0.0
+	for i, k := range free {
+		for j := range i + 1 {
+			h.SetSym(i, j, hessian.At(k, free[j]))
+		}
+		trace += math.Abs(h.At(i, i))
+	}
+	b := mat.NewVecDense(n, nil)
+	for i, k := range free {
+		b.SetVec(i, -gradient[k])
+	}
+	for lift := 0.0; ; lift = max(10*lift, 1e-6*trace/float64(n), 1e-12) {
+		for i := range n {
+			h.SetSym(i, i, hessian.At(free[i], free[i])+lift)
+		}
+		var c mat.Cholesky
+		if !c.Factorize(h) {
+			continue
+		}
+		x := mat.NewVecDense(n, nil)
+		if err := c.SolveVecTo(x, b); err == nil || lift > 0 {
+			return x.RawVector().Data
+		}
+	}
+}
+
+// within finds the price of power at which the coolers draw at most watts.
+func (o *optimiser) within(ctx context.Context, watts float64) *state {
+	low, high := math.Log(powerPrice), math.Log(1e3)
+	best := o.start // draws nothing
+	s := o.start
+	for range 24 {
+		o.price = math.Exp((low + high) / 2)
+		s = o.minimise(ctx, s)
+		if o.total(s) > watts {
+			low = math.Log(o.price)
+			continue
+		}
+		high = math.Log(o.price)
+		if s.peak < best.peak {
+			best = s
+		}
+	}
+	o.price = math.Exp(high)
+	return best
+}
+
+// trim switches off what does nothing.
+func (o *optimiser) trim(s *state) *state {
+	for k, t := range o.Tiles {
+		if i := s.currents[k]; i > 0 && i < negligible*t.MaxCurrent {
+			currents := slices.Clone(s.currents)
+			currents[k] = 0
+			if next := o.evaluate(currents); next != nil && next.peak <= s.peak+1e-4 && o.total(next) <= o.total(s) {
+				s = next
+			}
+		}
+	}
+	return s
+}
+
+// harmful lists the tiles that are off because any current would raise the peak.
+func (o *optimiser) harmful(s *state) []int {
+	_, weights := o.smooth(s, sharpest)
+	lambda := o.adjoint(s, weights)
+	var list []int
+	for k := range o.Tiles {
+		if lambda != nil && s.currents[k] == 0 && lambda[2*k]*s.at[2*k] < lambda[2*k+1]*s.at[2*k+1] {
+			list = append(list, k)
+		}
+	}
+	return list
+}
