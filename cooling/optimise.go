@@ -1,6 +1,7 @@
 package cooling
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -33,7 +34,7 @@ const (
 	powerPrice = 1e-5 // K/W: between equal peaks the smaller power wins
 	mostNodes  = 400
 	sharpest   = 2048 // 1/K: of the smooth maximum at the end
-	negligible = 1e-3 // of a tile's largest current
+	leastPeak  = 1e-3 // K, that a current must lower the peak by
 )
 
 // Options of Optimise.
@@ -330,18 +331,29 @@ func (o *optimiser) within(ctx context.Context, watts float64) *state {
 	return best
 }
 
-// trim switches off what does nothing.
+// trim switches off what does next to nothing: as many of the smallest currents as
+// raise the peak by no more than a thousandth of a kelvin, and no power.
 func (o *optimiser) trim(s *state) *state {
-	for k, t := range o.Tiles {
-		if i := s.currents[k]; i > 0 && i < negligible*t.MaxCurrent {
-			currents := slices.Clone(s.currents)
+	order := make([]int, len(o.Tiles))
+	for k := range order {
+		order[k] = k
+	}
+	slices.SortFunc(order, func(i, j int) int { return cmp.Compare(s.currents[i], s.currents[j]) })
+	best := s
+	low, high := 0, len(order) // how many can be switched off, and cannot
+	for low < high {
+		n := (low + high + 1) / 2
+		currents := slices.Clone(s.currents)
+		for _, k := range order[:n] {
 			currents[k] = 0
-			if next := o.evaluate(currents); next != nil && next.peak <= s.peak+1e-4 && o.total(next) <= o.total(s) {
-				s = next
-			}
+		}
+		if next := o.evaluate(currents); next != nil && next.peak <= s.peak+leastPeak && o.total(next) <= o.total(s) {
+			low, best = n, next
+		} else {
+			high = n - 1
 		}
 	}
-	return s
+	return best
 }
 
 // harmful lists the tiles that are off because any current would raise the peak.

@@ -64,6 +64,7 @@ func newRootCommand() *cobra.Command {
 		newCapacityCommand(),
 		newCollapseCommand(),
 		newCompareCommand(),
+		newCoolCommand(),
 		newCurvatureCommand(),
 		newDataCommand(),
 		newDecodeCommand(),
