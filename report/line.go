@@ -11,6 +11,7 @@ import (
 type LineChart struct {
 	Caption string
 	X, Y    string // axis titles, with units
+	LogX    bool
 	LogY    bool
 	Lines   []Line
 	Marks   []Mark // drawn behind the lines
@@ -22,11 +23,11 @@ type Mark struct {
 	From, To float64
 }
 
-// A Line is one series of a LineChart. A point that is not finite (or, with
-// LogY, not positive) leaves a gap, and the caption says how many there are.
+// A Line is one series of a LineChart. A point that is not finite (or, on a
+// log axis, not positive) leaves a gap, and the caption says how many there are.
 // Band, when not nil, holds the half-width of a shaded band about every point.
 type Line struct {
-	Name    string
+	Name    string // not in the legend if empty
 	X, Y    []float64
 	Band    []float64
 	Dots    bool    // a dot at every point, not joined
@@ -40,7 +41,7 @@ func (c LineChart) Plot() template.HTML {
 	for _, l := range c.Lines {
 		low, high, shown := math.Inf(1), math.Inf(-1), 0
 		for i, y := range l.Y {
-			if finite(l.X[i]) && finite(y) && (!c.LogY || y > 0) {
+			if finite(l.X[i]) && finite(y) && (!c.LogX || l.X[i] > 0) && (!c.LogY || y > 0) {
 				low, high, shown = math.Min(low, y), math.Max(high, y), shown+1
 			}
 		}
@@ -59,7 +60,7 @@ func (c LineChart) missing(n int) string {
 	switch {
 	case n == 0:
 		return ""
-	case c.LogY:
+	case c.LogX || c.LogY:
 		return fmt.Sprintf("Not drawn, because not finite or not positive: %d.", n)
 	}
 	return fmt.Sprintf("Not drawn, because not finite: %d.", n)
@@ -68,7 +69,7 @@ func (c LineChart) missing(n int) string {
 func (c LineChart) draw(b *strings.Builder, width float64) float64 {
 	height, right := 240.0, width-plotRight
 	top := padding
-	if len(c.Lines) > 1 {
+	if named(c.Lines) > 1 {
 		top += legend(b, c.Lines, plotLeft, right)
 	}
 	bottom := top + height
@@ -115,18 +116,23 @@ func (c LineChart) axes(right, top, bottom float64) (x, y axis) {
 	for _, l := range c.Lines {
 		for i := range l.X {
 			for _, half := range halves(l, i) {
-				v := l.Y[i] + half
+				u, v := l.X[i], l.Y[i]+half
+				if c.LogX {
+					u = math.Log10(u)
+				}
 				if c.LogY {
 					v = math.Log10(v)
 				}
-				if finite(l.X[i]) && finite(v) {
-					lowX, highX = math.Min(lowX, l.X[i]), math.Max(highX, l.X[i])
+				if finite(u) && finite(v) {
+					lowX, highX = math.Min(lowX, u), math.Max(highX, u)
 					lowY, highY = math.Min(lowY, v), math.Max(highY, v)
 				}
 			}
 		}
 	}
-	x = newTightAxis(lowX, highX, plotLeft, right, ticksIn(right-plotLeft))
+	if x = newTightAxis(lowX, highX, plotLeft, right, ticksIn(right-plotLeft)); c.LogX {
+		x = newLogAxis(lowX, highX, plotLeft, right, ticksIn(right-plotLeft))
+	}
 	if c.LogY {
 		return x, newLogAxis(lowY, highY, bottom, top, 6)
 	}
@@ -141,10 +147,24 @@ func halves(l Line, i int) []float64 {
 	return []float64{0, -l.Band[i], l.Band[i]}
 }
 
-// legend names the lines above the plot, and returns the height it takes.
+// named counts the lines with names.
+func named(lines []Line) int {
+	n := 0
+	for _, l := range lines {
+		if l.Name != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// legend names the lines above the plot, unless they have no names, and returns the height it takes.
 func legend(b *strings.Builder, lines []Line, left, right float64) float64 {
 	x, y := left, padding
 	for _, l := range lines {
+		if l.Name == "" {
+			continue
+		}
 		name := shorten(l.Name, 32)
 		wide := 34 + 7.2*float64(len([]rune(name)))
 		if x > left && x+wide > right {

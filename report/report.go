@@ -36,7 +36,11 @@ type Figure struct {
 
 // FigureOf returns the figure of a reading; a reading that is not valid says why.
 func FigureOf(label string, r thermo.Reading) Figure {
-	return Figure{Label: label, Value: thermo.FormatError(r.Value, r.StdErr), Unit: r.Unit, Note: r.Invalid}
+	f := Figure{Label: label, Value: thermo.FormatError(r.Value, r.StdErr), Unit: r.Unit, Note: r.Invalid}
+	if f.Unit == "1" { // a plain number
+		f.Unit = ""
+	}
+	return f
 }
 
 // A Section is a chapter of the page: text, then charts, then a table.

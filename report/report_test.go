@@ -153,12 +153,22 @@ func TestEmptyCharts(t *testing.T) {
 		BarChart{Readings: reading(math.MaxFloat64 / 4)}.Bars(), BarChart{Dots: true, Readings: reading(1e-300)}.Bars(),
 		LineChart{}.Plot(), line([]float64{1}, []float64{1}, false).Plot(), line([]float64{1}, []float64{0}, true).Plot(),
 		line([]float64{0, 1}, []float64{1e-300, 1e300}, true).Plot(), line([]float64{0, 1}, []float64{0.3, 0.3}, true).Plot(), line([]float64{nan}, []float64{nan}, false).Plot(),
+		LineChart{LogX: true}.Plot(), LineChart{LogX: true, Lines: []Line{{X: []float64{1}, Y: []float64{1}, Band: []float64{1}}}}.Plot(),
 		HeatMap{}.Map(), HeatMap{Rows: []string{"a"}, Values: [][]float64{{0}}, Log: true}.Map(), HeatMap{Rows: []string{"a"}, Values: [][]float64{{}}}.Map(),
 		ScatterChart{}.Plot(), ScatterChart{Diagonal: true, Dots: []Dot{{X: 1, Y: 1}}}.Plot(), Reliability("", nil).Plot(),
 	} {
 		if at := bad.FindString(string(chart)); at != "" {
 			t.Errorf("chart %d: %s", i, at)
 		}
+	}
+}
+
+// TestLogX puts powers of ten at equal distances, and leaves out what has no
+// logarithm.
+func TestLogX(t *testing.T) {
+	chart := string(LineChart{LogX: true, Lines: []Line{{X: []float64{-1, 0.01, 0.1, 1}, Y: []float64{9, 1, 2, 3}}}}.Plot())
+	if !strings.Contains(chart, `d="M66.0 250.0L401.0 130.0L736.0 10.0"`) || !strings.Contains(chart, "not finite or not positive: 1.") {
+		t.Error(chart)
 	}
 }
 

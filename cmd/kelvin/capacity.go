@@ -166,7 +166,7 @@ func describeCapacity(c *sampler.CapacityCurve) capacityDocument {
 	for _, p := range c.Points {
 		d.Points = append(d.Points, capacityPoint{p.Temperature, p.Energy, p.Capacity, p.Slope, p.Entropy, p.Virial})
 		for _, f := range p.Findings {
-			f.Group = fmt.Sprintf("T = %.4g", p.Temperature)
+			f.What = fmt.Sprintf("at T = %.4g: %s", p.Temperature, f.What)
 			// Single parameters of a network mix slowly between equivalent solutions,
 			// and short trajectories cost time alone; the energy is what counts here.
 			if f.ID != "few-draws" && f.ID != "not-mixed" && f.ID != "shallow-trees" {
@@ -174,8 +174,9 @@ func describeCapacity(c *sampler.CapacityCurve) capacityDocument {
 			}
 		}
 		if !p.Capacity.Valid() || p.Capacity.ESS < 50 {
-			d.Findings = append(d.Findings, thermo.Finding{ID: "few-draws", Severity: thermo.Warning, Group: fmt.Sprintf("T = %.4g", p.Temperature),
-				What: "too few independent energies for the heat capacity", Evidence: fmt.Sprintf("effective sample size %.0f", p.Capacity.ESS), Change: "draw more"})
+			d.Findings = append(d.Findings, thermo.Finding{ID: "few-draws", Severity: thermo.Warning,
+				What:     fmt.Sprintf("at T = %.4g: too few independent energies for the heat capacity", p.Temperature),
+				Evidence: fmt.Sprintf("effective sample size %.0f", p.Capacity.ESS), Change: "draw more"})
 		}
 	}
 	for _, p := range c.Peaks {

@@ -171,9 +171,14 @@ func TestSampleNetwork(t *testing.T) {
 	base := []string{"sample", "--net", model, "--arch", "2-2:identity", "--data", data, "--temperature", "1,0.1", "--chains", "2", "--warmup", "100", "--draws", "200"}
 	for _, extra := range [][]string{nil, {"--sampler", "sgld", "--step", "0.002", "--batch", "20"}} {
 		args := append(append([]string{}, base...), extra...)
-		status, out, errs := command(append(args, "--json")...)
+		page := filepath.Join(dir, "page.html")
+		status, out, errs := command(append(args, "--json", "--html", page)...)
 		if status != 0 {
 			t.Fatalf("status %d: %s", status, errs)
+		}
+		html, err := os.ReadFile(page)
+		if err != nil || strings.Count(string(html), "<figure>") != 3+2*2 || !strings.Contains(string(html), "<td>0.8 to 0.9") && !strings.Contains(string(html), "0.8 to 0.9</th>") {
+			t.Errorf("page: %v, %d figures", err, strings.Count(string(html), "<figure>"))
 		}
 		var d struct {
 			Examples int

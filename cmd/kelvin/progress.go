@@ -3,6 +3,8 @@ package main
 import (
 	"io"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -24,5 +26,19 @@ func progress(w io.Writer, what string) func(done, total int) {
 				progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
 		}
 		_ = bar.Set(done) // a bar that cannot be drawn is no reason to stop
+	}
+}
+
+// sampleProgress adapts progress to chains that report what they did since the
+// last time, side by side.
+func sampleProgress(w io.Writer, steps int) func(int) {
+	var done atomic.Int64
+	show := progress(w, "sampling")
+	var drawing sync.Mutex
+	return func(n int) {
+		at := int(done.Add(int64(n)))
+		drawing.Lock()
+		defer drawing.Unlock()
+		show(min(at, steps), steps)
 	}
 }

@@ -21,8 +21,8 @@ import (
 
 // networkFlags are the flags of kelvin sample --net.
 type networkFlags struct {
-	net, arch, data, test, prior string
-	batch                        int
+	net, arch, data, test, prior, html string
+	batch                              int
 }
 
 // parseTemperatureList reads "1,0.1,0.01".
@@ -73,6 +73,7 @@ type networkPoint struct {
 	ZerothLaw     thermo.Zeroth    `json:"zeroth_law"`
 	Divergences   int              `json:"divergences"`
 	Findings      []thermo.Finding `json:"findings"`
+	energies      []float64        // one per kept draw
 }
 
 type reliabilityBin struct {
@@ -116,10 +117,13 @@ func runSampleNetwork(cmd *cobra.Command, s sampleSettings, f networkFlags, temp
 		}
 		d.Curve = append(d.Curve, *point)
 	}
-	if asJSON {
-		return printJSON(cmd.OutOrStdout(), d)
+	if f.html != "" {
+		err = wrotePage(cmd, d.page().WriteFile(f.html), f.html)
 	}
-	return d.print(cmd.OutOrStdout())
+	if asJSON {
+		return errors.Join(printJSON(cmd.OutOrStdout(), d), err)
+	}
+	return errors.Join(d.print(cmd.OutOrStdout()), err)
 }
 
 // networkKernel is kernel with shorter trajectories: those of a network turn
@@ -159,11 +163,12 @@ func sampleNetworkAt(ctx context.Context, network *nn.Network[float32], set, tes
 	}
 	for _, c := range r.Chains {
 		point.Divergences += c.Divergences
+		point.energies = append(point.energies, c.Energy...)
 	}
 	for _, f := range r.Findings() {
 		// Single weights move between equivalent solutions; the predictions count.
 		if f.ID != "few-draws" && f.ID != "not-mixed" && f.ID != "shallow-trees" {
-			f.Group = fmt.Sprintf("T = %.4g", o.Temperature)
+			f.What = fmt.Sprintf("at T = %.4g: %s", o.Temperature, f.What)
 			point.Findings = append(point.Findings, f)
 		}
 	}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"fmt"
+	"html/template"
+	"math"
+	"slices"
+	"sort"
+	"strconv"
+
+	"github.com/kelvin-ml/kelvin/report"
+	"github.com/kelvin-ml/kelvin/sampler"
+	"github.com/kelvin-ml/kelvin/thermo"
+	"github.com/spf13/cobra"
+)
+
+// wrotePage says on standard error that a page was written, unless err tells why
+// not.
+func wrotePage(cmd *cobra.Command, err error, path string) error {
+	if err == nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s\n", path)
+	}
+	return err
+}
+
+// page returns the report of the draws of a model.
+func (d sampleDocument) page(r *sampleResult, model string) report.Page {
+	page := report.Page{
+		Title: "Draws from " + model,
+		Lead:  fmt.Sprintf("Zeroth law: %s. %s.", d.ZerothLaw.Verdict, d.ZerothLaw.Reason),
+		Facts: []report.Fact{
+			{Label: "sampler", Value: fmt.Sprintf("%s at T = %g", d.Sampler, d.Temperature)},
+			{Label: "draws", Value: fmt.Sprintf("%d chains × %d after %d steps of warm-up, seed %d", d.Chains, d.Draws, d.Warmup, d.Seed)},
+			{Label: "acceptance", Value: fmt.Sprintf("%.3f, %d divergences", d.Acceptance, d.Divergences)},
+		},
+		Figures:  []report.Figure{report.FigureOf("energy", d.Energy), report.FigureOf("heat capacity", d.HeatCapacity)},
+		Findings: d.Findings,
+	}
+	parameters := &report.Table{Columns: []string{"parameter", "mean", "sd", "ESS bulk", "ESS tail", "R-hat"}}
+	for _, p := range d.Parameters {
+		parameters.Rows = append(parameters.Rows, []string{p.Name, p.mean(), orDash("%.4g", p.SD), orDash("%.0f", p.ESSBulk),
+			orDash("%.0f", p.ESSTail), orDash("%.3f", p.RHat)})
+	}
+	energies := energyTraces(r.Result)
+	energy := report.Section{ID: "energy", Title: "Energy", Charts: []template.HTML{
+		energyHistogram(fmt.Sprintf("The energies drawn, mean %s.", thermo.FormatError(d.Energy.Value, d.Energy.StdErr)), slices.Concat(energies...)).Plot(),
+		traceChart("The energy along the chains.", "energy", energies).Plot()}}
+	page.Sections = append(page.Sections, report.Section{ID: "parameters", Title: "Parameters", Table: parameters}, energy, d.mixing(r), d.thermometers())
+	if p := d.Tempering; p != nil {
+		page.Sections = append(page.Sections, p.section())
+	}
+	return page
+}
+
+// mostTraced bounds the parameters that are drawn: those that mix worst.
+const mostTraced = 4
+
+// mixing shows the parameters of the largest R-hat, by rank and by trace.
+func (d sampleDocument) mixing(r *sampleResult) report.Section {
+	order := make([]int, len(d.Parameters))
+	for i := range order {
+		order[i] = i
+	}
+	rhat := func(i int) float64 {
+		if x := d.Parameters[i].RHat; x != nil {
+			return *x
+		}
+		return math.Inf(1) // undefined is worst
+	}
+	sort.SliceStable(order, func(a, b int) bool { return rhat(order[a]) > rhat(order[b]) })
+	order = order[:min(len(order), mostTraced)]
+	s := report.Section{ID: "mixing", Title: "Mixing", Text: fmt.Sprintf("The %d of %d parameters with the largest R-hat. Ranks are those among the draws of all chains: "+
+		"where the chains agree, every chain has the same share of every rank, up to noise.", len(order), len(d.Parameters))}
+	for _, i := range order {
+		p := d.Parameters[i]
+		name := fmt.Sprintf("%s, R-hat %s", p.Name, orDash("%.3f", p.RHat))
+		chains := r.Chain(i)
+		s.Charts = append(s.Charts, rankChart("Ranks of "+name+".", chains).Plot(), traceChart("Trace of "+name+".", p.Name, chains).Plot())
+	}
+	return s
+}
+
+func (d sampleDocument) thermometers() report.Section {
+	chart := report.BarChart{Caption: "In equilibrium every thermometer reads the temperature that was asked for. Two standard errors; pale where not valid.",
+		Axis: "temperature (energy/nat)", Dots: true, Label: func(r thermo.Reading) string { return r.Name }}
+	table := &report.Table{Columns: []string{"thermometer", "reading", "effective draws", "not valid because"}, Words: map[int]bool{3: true}}
+	for _, t := range d.Thermometers {
+		chart.Readings = append(chart.Readings, t)
+		table.Rows = append(table.Rows, []string{t.Name, thermo.FormatError(t.Value, t.StdErr), strconv.FormatFloat(t.ESS, 'f', 0, 64), t.Invalid})
+	}
+	chart.Readings = append(chart.Readings, thermo.Reading{Name: "asked for", Value: d.Temperature})
+	return report.Section{ID: "thermometers", Title: "Thermometers", Charts: []template.HTML{chart.Bars()}, Table: table}
+}
+
+func (p *temperingSummary) section() report.Section {
+	table := &report.Table{Columns: []string{"temperature", "energy", "heat capacity", "swaps with the next"}}
+	chart := report.BarChart{Caption: "Share of the swaps that are accepted, between neighbours: the ladder is adapted until all are alike.", Axis: "accepted share"}
+	for i, t := range p.Temperatures {
+		rate := "–"
+		if i < len(p.SwapRates) {
+			rate = fmt.Sprintf("%.3f", p.SwapRates[i])
+			chart.Readings = append(chart.Readings, thermo.Reading{Group: fmt.Sprintf("%.3g ↔ %.3g", t, p.Temperatures[i+1]), Value: p.SwapRates[i]})
+		}
+		table.Rows = append(table.Rows, []string{fmt.Sprintf("%.4g", t), fmt.Sprintf("%.5g", p.MeanEnergy[i]), fmt.Sprintf("%.4g", p.HeatCapacity[i]), rate})
+	}
+	return report.Section{ID: "tempering", Title: "Parallel tempering", Charts: []template.HTML{chart.Bars()}, Table: table,
+		Text: fmt.Sprintf("%d round trips of replicas between the coldest and the hottest temperature; barrier Λ = %.2f, for which about %.0f temperatures are best.",
+			p.RoundTrips, p.Barrier, math.Ceil(2*p.Barrier+2))}
+}
+
+func energyTraces(r *sampler.Result) [][]float64 {
+	traces := make([][]float64, len(r.Chains))
+	for i, c := range r.Chains {
+		traces[i] = c.Energy
+	}
+	return traces
+}
+
+// energyHistogram draws the outline of a histogram, with the number of bins by
+// the rule of Freedman and Diaconis.
+func energyHistogram(caption string, energies []float64) report.LineChart {
+	sorted := slices.Sorted(slices.Values(energies))
+	n := len(sorted)
+	low, high := sorted[0], sorted[n-1]
+	bins := 1
+	if width := 2 * (sorted[n*3/4] - sorted[n/4]) / math.Cbrt(float64(n)); width > 0 {
+		bins = min(max(int(math.Ceil((high-low)/width)), 1), 60)
+	}
+	if !(high > low) {
+		high = low + 1
+	}
+	counts := make([]float64, bins)
+	for _, e := range sorted {
+		counts[min(int((e-low)/(high-low)*float64(bins)), bins-1)]++
+	}
+	line := report.Line{Name: "draws", Hotness: 0.7, X: []float64{low}, Y: []float64{0}}
+	for i, c := range counts {
+		edge := func(i int) float64 { return low + (high-low)*float64(i)/float64(bins) }
+		line.X, line.Y = append(line.X, edge(i), edge(i+1)), append(line.Y, c, c)
+	}
+	line.X, line.Y = append(line.X, high), append(line.Y, 0)
+	return report.LineChart{Caption: caption, X: "energy", Y: "draws", Lines: []report.Line{line}}
+}
+
+// traceChart draws a quantity along the chains.
+func traceChart(caption, quantity string, chains [][]float64) report.LineChart {
+	c := report.LineChart{Caption: caption, X: "kept draw", Y: quantity}
+	for i, draws := range chains {
+		line := report.Line{Name: fmt.Sprintf("chain %d", i+1), Y: draws, Hotness: hotnessOf(i, len(chains))}
+		for t := range draws {
+			line.X = append(line.X, float64(t+1))
+		}
+		c.Lines = append(c.Lines, line)
+	}
+	return c
+}
+
+// rankChart draws the share of every chain in each twentieth of the ranks, with
+// the band of two standard errors about what chains that agree have: for
+// independent draws; correlated ones leave it more often.
+func rankChart(caption string, chains [][]float64) report.LineChart {
+	const bins = 20
+	type draw struct {
+		value float64
+		chain int
+	}
+	var all []draw
+	for i, c := range chains {
+		for _, v := range c {
+			all = append(all, draw{v, i})
+		}
+	}
+	sort.Slice(all, func(a, b int) bool { return all[a].value < all[b].value })
+	counts := make([][bins]float64, len(chains))
+	for rank, d := range all {
+		counts[d.chain][rank*bins/len(all)]++
+	}
+	each := float64(len(all)) / bins
+	share := 1 / float64(len(chains))
+	chart := report.LineChart{Caption: caption, X: "rank, as a share", Y: "share of the chain",
+		Lines: []report.Line{{Name: "agreement", X: []float64{0, 1}, Y: []float64{share, share}, Hotness: 0.5}}}
+	half := 2 * math.Sqrt(share*(1-share)/each)
+	chart.Lines[0].Band = []float64{half, half}
+	for i := range chains {
+		line := report.Line{Name: fmt.Sprintf("chain %d", i+1), Hotness: hotnessOf(i, len(chains))}
+		for b, count := range counts[i] {
+			line.X = append(line.X, float64(b)/bins, float64(b+1)/bins)
+			line.Y = append(line.Y, count/each, count/each)
+		}
+		chart.Lines = append(chart.Lines, line)
+	}
+	return chart
+}
+
+func hotnessOf(i, n int) float64 { return (float64(i) + 0.5) / float64(n) }
