@@ -41,30 +41,38 @@ type Peak struct {
 
 // HeatCapacity measures the energy at each of the temperatures, sorted, with
 // chains that start at the hottest and cool: each begins where the last ended
-// and warms up anew. o.Temperature is not used. Cancelling ctx returns the error
-// alone: a part of a curve has no entropy.
+// and warms up anew. o.Temperature is not used. Cancelling ctx returns the curve
+// of the temperatures that are done, the hottest ones, together with the error
+// of ctx: its entropy is that above the coldest of them.
 func HeatCapacity(ctx context.Context, density func(chain int) (Density, error), kernel Kernel, temperatures []float64, o Options) (*CapacityCurve, error) {
 	sorted := slices.Sorted(slices.Values(temperatures))
 	if len(sorted) < 2 || !(sorted[0] > 0) || math.IsInf(sorted[len(sorted)-1], 0) || len(slices.Compact(slices.Clone(sorted))) != len(sorted) {
 		return nil, fmt.Errorf("heat capacity: expected at least two different temperatures above 0, got %v", temperatures)
 	}
 	o.Thin = 1 // blocks of energies would hide a part of their variance
-	curve := &CapacityCurve{Points: make([]CapacityPoint, len(sorted))}
+	curve := &CapacityCurve{}
+	var cancelled error
 	for i := len(sorted) - 1; i >= 0; i-- {
 		o.Temperature = sorted[i]
 		r, err := Run(ctx, density, kernel, o)
 		if err != nil {
-			return nil, fmt.Errorf("heat capacity at T = %g: %w", sorted[i], err)
+			err = fmt.Errorf("heat capacity at T = %g: %w", sorted[i], err)
+			if len(curve.Points) == 0 || ctx.Err() == nil {
+				return nil, err
+			}
+			cancelled = err
+			break
 		}
-		curve.Points[i] = CapacityPoint{Temperature: sorted[i], Energy: r.Energy(), Capacity: r.HeatCapacity(),
-			Virial: r.Thermometers()[0], Findings: r.Findings()}
+		curve.Points = append(curve.Points, CapacityPoint{Temperature: sorted[i], Energy: r.Energy(), Capacity: r.HeatCapacity(),
+			Virial: r.Thermometers()[0], Findings: r.Findings()})
 		o.Start = func(chain int, _ *rand.Rand) []float64 { return r.Chains[chain].State.Theta }
 		o.Seed++ // other noise at every temperature
 	}
+	slices.Reverse(curve.Points)
 	curve.integrate()
 	curve.compare()
 	curve.findPeaks(rand.New(rand.NewPCG(o.Seed, math.MaxUint64)))
-	return curve, nil
+	return curve, cancelled
 }
 
 // integrate fills in the entropies: S₂ − S₁ = ∫ dU/T, with U linear between two
@@ -96,6 +104,10 @@ func (c *CapacityCurve) integrate() {
 func (c *CapacityCurve) compare() {
 	c.PValue = math.NaN()
 	n := len(c.Points)
+	if n == 1 {
+		c.Points[0].Slope = thermo.Reading{Name: "dU/dT", Unit: "1", Value: math.NaN(), StdErr: math.NaN(), Invalid: "one temperature has no slope"}
+		return
+	}
 	for i := range c.Points {
 		low, high := max(i-1, 0), min(i+1, n-1)
 		a, b := c.Points[low], c.Points[high]

@@ -2,7 +2,9 @@ package sampler
 
 import (
 	"context"
+	"errors"
 	"math"
+	"sync/atomic"
 	"testing"
 )
 
@@ -83,5 +85,32 @@ func TestCapacityPeak(t *testing.T) {
 	}
 	if len(c.Peaks) != 1 || math.Abs(c.Peaks[0].Temperature-at) > 3*c.Peaks[0].StdErr {
 		t.Errorf("peaks %+v, want one near %.3g", c.Peaks, at)
+	}
+}
+
+// A cancelled curve has the temperatures that were done, with entropies from the
+// coldest of them.
+func TestHeatCapacityCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var steps atomic.Int64
+	o := Options{Chains: 2, Warmup: 50, Draws: 200, Seed: 3, Progress: func(n int) {
+		if steps.Add(int64(n)) > 1250 { // 500 a temperature
+			cancel()
+		}
+	}}
+	density := shared(gaussian{lambda: []float64{1, 2}})
+	c, err := HeatCapacity(ctx, density, NUTS{StepSize: 0.5}, []float64{1, 2, 4, 8}, o)
+	if !errors.Is(err, context.Canceled) || c == nil || len(c.Points) != 2 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	if c.Points[0].Temperature != 4 || c.Points[0].Entropy.Value != 0 || !(c.Points[1].Entropy.Value > 0) {
+		t.Errorf("%+v", c.Points)
+	}
+	steps.Store(1000)
+	ctx, cancel = context.WithCancel(t.Context())
+	defer cancel()
+	if c, err := HeatCapacity(ctx, density, NUTS{StepSize: 0.5}, []float64{1, 2}, o); c != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled at once: %+v, %v", c, err)
 	}
 }

@@ -260,6 +260,27 @@ func (r *Result) Chain(i int) [][]float64 {
 	})
 }
 
+// Trimmed returns r without the chains that a cancelled run left so short that
+// the others say more alone: those whose number times the shortest is largest
+// stay. The draws are shared. Nil if fewer than 4 draws a chain are left.
+func (r *Result) Trimmed() *Result {
+	chains := slices.Clone(r.Chains)
+	slices.SortStableFunc(chains, func(a, b *Chain) int { return b.Kept() - a.Kept() })
+	best := 0
+	for n := range chains {
+		if (n+1)*chains[n].Kept() > (best+1)*chains[best].Kept() {
+			best = n
+		}
+	}
+	shortest := chains[best].Kept()
+	if shortest < 4 {
+		return nil
+	}
+	trimmed := *r
+	trimmed.Chains = slices.DeleteFunc(slices.Clone(r.Chains), func(c *Chain) bool { return c.Kept() < shortest })
+	return &trimmed
+}
+
 // series returns one trace of every chain, all of the length of the shortest.
 func (r *Result) series(trace func(*Chain) []float64) [][]float64 {
 	out := make([][]float64, len(r.Chains))

@@ -69,3 +69,25 @@ func TestDiagnosticsOfDegenerateChains(t *testing.T) {
 		}
 	}
 }
+
+// Trimmed keeps the chains that together have the most draws of equal length.
+func TestTrimmed(t *testing.T) {
+	for _, c := range []struct {
+		kept []int
+		want int // chains
+	}{
+		{[]int{10, 10, 10}, 3}, {[]int{10, 0, 10}, 2}, {[]int{10, 4, 10, 9}, 3}, {[]int{100, 3, 2}, 1}, {[]int{3, 0}, 0},
+	} {
+		r := &Result{}
+		for _, n := range c.kept {
+			r.Chains = append(r.Chains, &Chain{Energy: make([]float64, n)})
+		}
+		got := 0
+		if trimmed := r.Trimmed(); trimmed != nil {
+			got = len(trimmed.Chains)
+		}
+		if got != c.want || len(r.Chains) != len(c.kept) {
+			t.Errorf("%v: %d chains, want %d", c.kept, got, c.want)
+		}
+	}
+}

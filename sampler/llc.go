@@ -40,7 +40,8 @@ type LLC struct {
 //
 // The kernel must be exact (NUTS, HMC, MALA): a biased one adds its own heat to
 // λ̂. The reading is refused, with the reason, when the thermometers do not read
-// the bath's temperature or the chains disagree.
+// the bath's temperature or the chains disagree. Cancelling ctx during the draws
+// returns a reading of those that there are, together with the error of ctx.
 func LearningCoefficient(ctx context.Context, density func(chain int) (Density, error), kernel Kernel, theta []float64, o LLCOptions) (*LLC, error) {
 	if _, exact := kernel.(tunable); !exact {
 		return nil, fmt.Errorf("learning coefficient: expected an exact kernel (NUTS, HMC, MALA), got %T", kernel)
@@ -76,6 +77,9 @@ func LearningCoefficient(ctx context.Context, density func(chain int) (Density, 
 		}
 	} else {
 		l.Chains, err = Run(ctx, local, kernel, o.Options)
+	}
+	if l.Chains != nil && err != nil {
+		l.Chains = l.Chains.Trimmed()
 	}
 	if l.Chains == nil {
 		return nil, fmt.Errorf("learning coefficient: %w", err)

@@ -75,18 +75,20 @@ func parseTemperatures(text string) ([]float64, error) {
 }
 
 type capacityDocument struct {
-	Schema     string           `json:"schema"`
-	Model      string           `json:"model"`
-	Seed       uint64           `json:"seed"`
-	Chains     int              `json:"chains"`
-	Warmup     int              `json:"warmup"`
-	Draws      int              `json:"draws"`
-	Prior      float64          `json:"prior"`
-	Points     []capacityPoint  `json:"points"`
-	Agreement  capacityTest     `json:"agreement"`
-	Peaks      []capacityPeak   `json:"peaks"`
-	Findings   []thermo.Finding `json:"findings"`
-	parameters int
+	Schema    string           `json:"schema"`
+	Model     string           `json:"model"`
+	Seed      uint64           `json:"seed"`
+	Chains    int              `json:"chains"`
+	Warmup    int              `json:"warmup"`
+	Draws     int              `json:"draws"`
+	Prior     float64          `json:"prior"`
+	Points    []capacityPoint  `json:"points"`
+	Agreement capacityTest     `json:"agreement"`
+	Peaks     []capacityPeak   `json:"peaks"`
+	Findings  []thermo.Finding `json:"findings"`
+	// Interrupted: the coldest temperatures are missing.
+	Interrupted bool `json:"interrupted,omitempty"`
+	parameters  int
 }
 
 type capacityPoint struct {
@@ -141,20 +143,22 @@ func runCapacity(cmd *cobra.Command, path string, f capacityFlags) error {
 	curve, err := sampler.HeatCapacity(cmd.Context(), density, sampler.NUTS{StepSize: 0.01, MaxDepth: 6}, temperatures,
 		sampler.Options{Chains: f.chains, Warmup: f.warmup, Draws: f.draws, Seed: f.seed,
 			Progress: sampleProgress(cmd.ErrOrStderr(), len(temperatures)*f.chains*(f.warmup+f.draws))})
-	if err != nil {
+	if curve == nil {
 		return err
 	}
 	d := describeCapacity(curve)
+	if err != nil {
+		d.Interrupted = true
+		err = fmt.Errorf("interrupted after %d of %d temperatures: %w", len(d.Points), len(temperatures), err)
+	}
 	d.Model, d.Seed, d.Chains, d.Warmup, d.Draws, d.Prior, d.parameters = path, f.seed, f.chains, f.warmup, f.draws, f.prior, whole.Dim()
 	if f.plot != "" {
-		if err := d.plot(f.plot); err != nil {
-			return err
-		}
+		err = errors.Join(err, d.plot(f.plot))
 	}
 	if f.asJSON {
-		return printJSON(cmd.OutOrStdout(), d)
+		return errors.Join(printJSON(cmd.OutOrStdout(), d), err)
 	}
-	return d.print(cmd.OutOrStdout())
+	return errors.Join(d.print(cmd.OutOrStdout()), err)
 }
 
 // maxCurveDisagreement is the p-value below which C and dU/dT are said to

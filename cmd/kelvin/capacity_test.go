@@ -155,19 +155,8 @@ func TestSamplingUsage(t *testing.T) {
 // The cold-posterior curve of a classifier: predictions and their errors at each
 // temperature, from a sampler with and without minibatches.
 func TestSampleNetwork(t *testing.T) {
-	set, err := dataset.Make("two-moons", dataset.Options{Examples: 80, Noise: 0.2, Seed: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
+	model, data := moonsModel(t)
 	dir := t.TempDir()
-	model, data := filepath.Join(dir, "model.safetensors"), filepath.Join(dir, "data.npz")
-	if err := set.WriteNPZ(data); err != nil {
-		t.Fatal(err)
-	}
-	tensors := []checkpoint.Named{{Name: "0.weight", Shape: []int{2, 2}, F32: []float32{0.1, -0.9, -0.1, 0.9}}, {Name: "0.bias", Shape: []int{2}, F32: []float32{0, 0}}}
-	if err := checkpoint.WriteSafetensors(model, tensors, nil); err != nil {
-		t.Fatal(err)
-	}
 	base := []string{"sample", "--net", model, "--arch", "2-2:identity", "--data", data, "--temperature", "1,0.1", "--chains", "2", "--warmup", "100", "--draws", "200"}
 	for _, extra := range [][]string{nil, {"--sampler", "sgld", "--step", "0.002", "--batch", "20"}} {
 		args := append(append([]string{}, base...), extra...)

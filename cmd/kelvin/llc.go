@@ -87,6 +87,7 @@ type llcDocument struct {
 	Equilibrium  thermo.Zeroth    `json:"equilibrium"`
 	Thermometers []thermo.Reading `json:"thermometers"`
 	Findings     []thermo.Finding `json:"findings"`
+	Interrupted  bool             `json:"interrupted,omitempty"` // fewer draws than asked, or layers missing
 }
 
 type llcLayer struct {
@@ -120,6 +121,10 @@ func runLLC(cmd *cobra.Command, path string, f llcFlags) error {
 		return err
 	}
 	document.Model = path
+	if err != nil && cmd.Context().Err() != nil {
+		document.Interrupted = true
+		err = fmt.Errorf("interrupted after %d of %d draws per chain and %d layers: %w", document.Draws, f.draws, len(document.Layers), err)
+	}
 	if f.asJSON {
 		return errors.Join(printJSON(cmd.OutOrStdout(), document), err)
 	}
@@ -144,7 +149,7 @@ func (f llcFlags) read(ctx context.Context, network *nn.Network[float32], set *d
 	}
 	n := float64(set.N)
 	d := &llcDocument{Schema: schema, Seed: f.seed, LLC: l.Value, Beta: l.Beta, Examples: set.N, Parameters: len(theta),
-		Localisation: f.localisation, Chains: f.chains, Warmup: f.warmup, Draws: l.Chains.Chains[0].Kept(), Loss: l.Minimum / n,
+		Localisation: f.localisation, Chains: len(l.Chains.Chains), Warmup: f.warmup, Draws: len(l.Chains.Chain(0)[0]), Loss: l.Minimum / n,
 		MeanLoss: l.Energy, Layers: []llcLayer{}, Equilibrium: l.Zeroth, Thermometers: l.Chains.Thermometers(),
 		Findings: slices.DeleteFunc(l.Findings, func(f thermo.Finding) bool { return f.ID == "shallow-trees" })} // it costs time alone
 	d.MeanLoss.Name, d.MeanLoss.Value, d.MeanLoss.StdErr = "mean loss", l.Energy.Value/n, l.Energy.StdErr/n

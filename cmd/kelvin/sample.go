@@ -90,11 +90,18 @@ cold-posterior curve.`,
 			if result == nil {
 				return err
 			}
-			if err != nil { // cancelled: what there is is still worth showing
-				fmt.Fprintf(cmd.ErrOrStderr(), "kelvin: interrupted: %d of %d draws per chain\n", result.Chains[0].Moments.N, draws)
+			cancelled := err != nil && cmd.Context().Err() != nil
+			if cancelled { // what there is is still worth showing
+				if result.Result = result.Trimmed(); result.Result == nil {
+					return fmt.Errorf("interrupted before there were draws: %w", err)
+				}
 			}
 			document := describeSample(result)
 			document.Sampler = s.Sampler
+			if cancelled {
+				document.Interrupted = true
+				err = fmt.Errorf("interrupted after %d of %d draws per chain: %w", document.Draws, draws, err)
+			}
 			if html != "" {
 				err = errors.Join(err, wrotePage(cmd, document.page(result, model).WriteFile(html), html))
 			}

@@ -30,6 +30,7 @@ type sampleDocument struct {
 	StepSizes    []float64         `json:"step_sizes"`
 	Tempering    *temperingSummary `json:"tempering,omitempty"`
 	Findings     []thermo.Finding  `json:"findings"`
+	Interrupted  bool              `json:"interrupted,omitempty"` // fewer draws than asked, and chains if some had none
 }
 
 // sampleParameter is a sampler.Summary whose undefined numbers are null.

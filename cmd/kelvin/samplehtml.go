@@ -36,6 +36,9 @@ func (d sampleDocument) page(r *sampleResult, model string) report.Page {
 		Figures:  []report.Figure{report.FigureOf("energy", d.Energy), report.FigureOf("heat capacity", d.HeatCapacity)},
 		Findings: d.Findings,
 	}
+	if d.Interrupted {
+		page.Lead += " Interrupted: fewer draws than asked."
+	}
 	parameters := &report.Table{Columns: []string{"parameter", "mean", "sd", "ESS bulk", "ESS tail", "R-hat"}}
 	for _, p := range d.Parameters {
 		parameters.Rows = append(parameters.Rows, []string{p.Name, p.mean(), orDash("%.4g", p.SD), orDash("%.0f", p.ESSBulk),

@@ -60,6 +60,8 @@ type networkDocument struct {
 	Draws    int            `json:"draws"`
 	Examples int            `json:"examples"` // predicted
 	Curve    []networkPoint `json:"curve"`
+	// Interrupted: the last of the temperatures asked for are missing.
+	Interrupted bool `json:"interrupted,omitempty"`
 }
 
 type networkPoint struct {
@@ -109,21 +111,36 @@ func runSampleNetwork(cmd *cobra.Command, s sampleSettings, f networkFlags, temp
 	d := networkDocument{Schema: schema, Model: f.net, Sampler: s.Sampler, Seed: s.Seed, Prior: f.prior, Chains: s.Chains,
 		Warmup: s.Warmup, Draws: draws, Examples: test.N}
 	show := sampleProgress(cmd.ErrOrStderr(), len(temperatures)*s.Chains*(s.Warmup+draws))
-	for _, t := range temperatures {
+	sample := func(t float64) (*networkPoint, error) {
 		o := sampler.Options{Chains: s.Chains, Warmup: s.Warmup, Draws: draws, Thin: s.Thin, Temperature: t, Seed: s.Seed, Progress: show}
-		point, err := sampleNetworkAt(cmd.Context(), network, set, test, s.networkKernel(), sd, f.batch, o)
-		if err != nil {
-			return fmt.Errorf("at T = %g: %w", t, err)
-		}
-		d.Curve = append(d.Curve, *point)
+		return sampleNetworkAt(cmd.Context(), network, set, test, s.networkKernel(), sd, f.batch, o)
+	}
+	if err = d.measure(cmd.Context(), temperatures, sample); len(d.Curve) == 0 || err != nil && !d.Interrupted {
+		return err
 	}
 	if f.html != "" {
-		err = wrotePage(cmd, d.page().WriteFile(f.html), f.html)
+		err = errors.Join(err, wrotePage(cmd, d.page().WriteFile(f.html), f.html))
 	}
 	if asJSON {
 		return errors.Join(printJSON(cmd.OutOrStdout(), d), err)
 	}
 	return errors.Join(d.print(cmd.OutOrStdout()), err)
+}
+
+// measure fills in the curve, up to a cancellation.
+func (d *networkDocument) measure(ctx context.Context, temperatures []float64, sample func(t float64) (*networkPoint, error)) error {
+	for _, t := range temperatures {
+		point, err := sample(t)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			d.Interrupted = true
+			return fmt.Errorf("interrupted after %d of %d temperatures: %w", len(d.Curve), len(temperatures), err)
+		case err != nil:
+			return fmt.Errorf("at T = %g: %w", t, err)
+		}
+		d.Curve = append(d.Curve, *point)
+	}
+	return nil
 }
 
 // networkKernel is kernel with shorter trajectories: those of a network turn

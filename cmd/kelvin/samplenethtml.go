@@ -22,6 +22,9 @@ func (d networkDocument) page() report.Page {
 		Findings: []thermo.Finding{},
 		Sections: []report.Section{d.curveSection(), d.reliabilitySection(), d.energySection()},
 	}
+	if d.Interrupted {
+		page.Lead += " Interrupted: temperatures are missing."
+	}
 	best := d.Curve[0]
 	for _, p := range d.Curve {
 		page.Findings = append(page.Findings, p.Findings...)
