@@ -18,9 +18,9 @@ func newEnergyCommand() *cobra.Command {
 		Use:   "energy",
 		Short: "What training costs in joules, and how to pay less",
 		Args:  exactArgs(0),
-		RunE:  func(*cobra.Command, []string) error { return usagef("expected plan, simulate or pipeline") },
+		RunE:  func(*cobra.Command, []string) error { return usagef("expected plan, simulate, pipeline or log") },
 	}
-	c.AddCommand(newEnergyPlanCommand(), newEnergySimulateCommand(), newEnergyPipelineCommand())
+	c.AddCommand(newEnergyPlanCommand(), newEnergySimulateCommand(), newEnergyPipelineCommand(), newEnergyLogCommand())
 	return c
 }
 
