@@ -17,6 +17,8 @@ import (
 type coolOptimiseFlags struct {
 	chipFlags
 	tec     string
+	method  string
+	seed    uint64
 	options cooling.Options
 }
 
@@ -39,6 +41,8 @@ bismuth telluride; a JSON file gives tiles and coolers of your own.`,
 	flags := c.Flags()
 	flags.StringVar(&f.tec, "tec", "", "coolers: rows × columns of tiles, as in 8x8, or a JSON `file`")
 	flags.Float64Var(&f.options.MaxPower, "max-power", 0, "watts that all coolers may draw together (default any)")
+	flags.StringVar(&f.method, "method", "exact", "exact, or surrogate: a convolutional network, trained first, in place of the thermal network")
+	flags.Uint64Var(&f.seed, "seed", 0, "seed of the surrogate and of its search")
 	flags.DurationVar(&f.options.Time, "proof", 2*time.Second, "time for the proof that nothing is better")
 	return c
 }
@@ -56,11 +60,24 @@ type coolOptimum struct {
 	AboveBefore float64          `json:"reduction_above_ambient"` // share of K above the ambient
 	Celsius     float64          `json:"reduction_celsius"`       // share of °C
 	Proved      bool             `json:"proved_optimal"`
-	Bound       float64          `json:"bound_k"`
-	Residual    float64          `json:"residual"` // of the heat balance, relative to the power
+	Bound       *float64         `json:"bound_k"`   // null of the surrogate, which proves nothing
+	Surrogate   *coolSurrogate   `json:"surrogate"` // null of the exact method
+	Residual    float64          `json:"residual"`  // of the heat balance, relative to the power
 	Evaluations int              `json:"evaluations"`
 	Findings    []thermo.Finding `json:"findings"`
 	Seconds     float64          `json:"seconds"`
+}
+
+// coolSurrogate is how well the surrogate learned: root mean square errors on
+// examples held out, and the peak it expected.
+type coolSurrogate struct {
+	Seed      uint64  `json:"seed"`
+	Examples  int     `json:"examples"`
+	Training  float64 `json:"training_seconds"`
+	Error     float64 `json:"tile_error_k"`
+	PeakError float64 `json:"peak_error_k"`
+	Power     float64 `json:"tile_power_error_w"`
+	Expected  float64 `json:"expected_peak_k"`
 }
 
 type coolPeakOnly struct {
@@ -80,6 +97,8 @@ func runCoolOptimise(cmd *cobra.Command, f coolOptimiseFlags) error {
 	switch {
 	case f.tec == "":
 		return usagef("expected --tec MxN or --tec FILE")
+	case f.method != "exact" && f.method != "surrogate":
+		return usagef("--method %s: expected exact or surrogate", f.method)
 	case f.options.MaxPower < 0 || math.IsNaN(f.options.MaxPower):
 		return usagef("--max-power %g: expected at least 0 W", f.options.MaxPower)
 	case f.options.Time < 0:
@@ -99,7 +118,7 @@ func runCoolOptimise(cmd *cobra.Command, f coolOptimiseFlags) error {
 	if err != nil {
 		return err
 	}
-	s, err := cooling.Optimise(cmd.Context(), a, f.options)
+	s, learned, err := f.choose(cmd.Context(), a)
 	if err != nil {
 		return err
 	}
@@ -114,7 +133,7 @@ func runCoolOptimise(cmd *cobra.Command, f coolOptimiseFlags) error {
 	}
 	offPeak, _ := c.model.Peak(off)
 	d := newCoolOptimum(c, tiles, s, offPeak)
-	d.Residual, d.Seconds = residual, seconds
+	d.Residual, d.Seconds, d.Surrogate = residual, seconds, learned
 	for _, w := range c.model.Warnings {
 		fmt.Fprintf(cmd.ErrOrStderr(), "kelvin: %s\n", w)
 	}
@@ -134,6 +153,26 @@ func runCoolOptimise(cmd *cobra.Command, f coolOptimiseFlags) error {
 	return errors.Join(d.print(cmd.OutOrStdout(), c.model.Config.Ambient), interrupted)
 }
 
+// What the surrogate learns from, and for how long.
+const (
+	surrogateExamples = 1500
+	surrogateSteps    = 1200
+)
+
+// choose finds the currents by --method.
+func (f *coolOptimiseFlags) choose(ctx context.Context, a *cooling.Array) (*cooling.Solution, *coolSurrogate, error) {
+	if f.method == "exact" {
+		s, err := cooling.Optimise(ctx, a, f.options)
+		return s, nil, err
+	}
+	learned, err := cooling.TrainSurrogate(ctx, a, surrogateExamples, surrogateSteps, f.seed)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, expected, err := learned.Optimise(ctx, f.options.MaxPower, f.seed)
+	return s, &coolSurrogate{f.seed, learned.Examples, learned.Training.Seconds(), learned.Error, learned.PeakError, learned.Power, expected}, err
+}
+
 // tiles reads --tec.
 func (f *coolOptimiseFlags) tiles(m *cooling.Model) ([]cooling.Tile, error) {
 	var rows, columns int
@@ -149,7 +188,7 @@ func (f *coolOptimiseFlags) tiles(m *cooling.Model) ([]cooling.Tile, error) {
 func newCoolOptimum(c *chip, tiles []cooling.Tile, s *cooling.Solution, off float64) *coolOptimum {
 	ambient := c.model.Config.Ambient
 	d := &coolOptimum{Schema: schema, Partial: s.Interrupted, Before: coolPeakOnly{s.Before}, Off: coolPeakOnly{off}, After: coolPeakOnly{s.After},
-		Proved: s.Proved, Bound: s.Bound, Evaluations: s.Evaluations, Tiles: []coolTile{}, Findings: []thermo.Finding{},
+		Proved: s.Proved, Bound: defined(s.Bound), Evaluations: s.Evaluations, Tiles: []coolTile{}, Findings: []thermo.Finding{},
 		AboveBefore: (s.Before - s.After) / (s.Before - ambient), Celsius: (s.Before - s.After) / (s.Before - 273.15)}
 	taken := 0.0
 	for k, t := range tiles {
@@ -170,7 +209,7 @@ func newCoolOptimum(c *chip, tiles []cooling.Tile, s *cooling.Solution, off floa
 			Evidence: fmt.Sprintf("of their first, in row %d, column %d, the heat it would give off raises the peak by more than what it takes lowers it", t.Row, t.Column),
 			Change:   "leave them out, or place coolers nearer to the hot spots"})
 	}
-	if !s.Proved {
+	if !s.Proved && d.Bound != nil {
 		d.Findings = append(d.Findings, thermo.Finding{ID: "not-proved", Severity: thermo.Info, Confidence: 1,
 			What:     fmt.Sprintf("no currents bring the peak below %.3f K; these reach %.3f K", s.Bound, s.After),
 			Evidence: fmt.Sprintf("%d boxes of currents were bounded", s.Nodes), Change: "give --proof more time, if the difference matters"})
@@ -181,9 +220,16 @@ func newCoolOptimum(c *chip, tiles []cooling.Tile, s *cooling.Solution, off floa
 func (d *coolOptimum) print(out io.Writer, ambient float64) error {
 	fmt.Fprintf(out, "peak %.2f K without coolers, %.2f K with coolers that are off, %.2f K with the best currents\n", d.Before.Kelvin, d.Off.Kelvin, d.After.Kelvin)
 	fmt.Fprintf(out, "that is %.1f %% of the %.2f K above the ambient, %.1f %% of the °C\n", 100*d.AboveBefore, d.Before.Kelvin-ambient, 100*d.Celsius)
-	proof := fmt.Sprintf("not proved: nothing is below %.3f K", d.Bound)
-	if d.Proved {
+	proof := "not proved"
+	switch {
+	case d.Proved:
 		proof = fmt.Sprintf("proved: nothing is cooler by %g K", cooling.Tolerance)
+	case d.Bound != nil:
+		proof = fmt.Sprintf("not proved: nothing is below %.3f K", *d.Bound)
+	}
+	if l := d.Surrogate; l != nil {
+		fmt.Fprintf(out, "chosen by a surrogate, trained in %.1f s on %d examples, seed %d: its errors are %.2f K of a tile, %.2f K of the peak, %.3f W; it expected %.2f K\n",
+			l.Training, l.Examples, l.Seed, l.Error, l.PeakError, l.Power, l.Expected)
 	}
 	fmt.Fprintf(out, "coolers draw %.3f W, coefficient of performance %s; %s; %.2g s, %d solutions\n\n", d.TECPower, orDash("%.2f", d.COP), proof, d.Seconds, d.Evaluations)
 	t := report.Table{Columns: []string{"row", "column", "current (A)", "power (W)", "heat taken (W)"}}
