@@ -18,9 +18,11 @@ func newEnergyCommand() *cobra.Command {
 		Use:   "energy",
 		Short: "What training costs in joules, and how to pay less",
 		Args:  exactArgs(0),
-		RunE:  func(*cobra.Command, []string) error { return usagef("expected plan, simulate, pipeline or log") },
+		RunE: func(*cobra.Command, []string) error {
+			return usagef("expected plan, simulate, pipeline, efficiency or log")
+		},
 	}
-	c.AddCommand(newEnergyPlanCommand(), newEnergySimulateCommand(), newEnergyPipelineCommand(), newEnergyLogCommand())
+	c.AddCommand(newEnergyPlanCommand(), newEnergySimulateCommand(), newEnergyPipelineCommand(), newEnergyEfficiencyCommand(), newEnergyLogCommand())
 	return c
 }
 
