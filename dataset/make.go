@@ -40,6 +40,7 @@ var generators = []generator{
 	{"digits", Options{}, makeDigits},
 	{"gaussian-mixture", Options{Examples: 1000, Features: 2, Classes: 3, Noise: 0.5}, makeMixture},
 	{"modular-addition", Options{Modulus: 97}, makeModular},
+	{"sentences", Options{Examples: 2000, Features: 64}, makeSentences},
 	{"sparse-parity", Options{Examples: 1000, Features: 30, Active: 3}, makeParity},
 	{"teacher-student", Options{Examples: 1000, Features: 20, Classes: 10, Width: 32}, makeTeacher},
 	{"teacher-student-linear", Options{Examples: 1000, Features: 20, Noise: 0.1}, makeLinear},
@@ -79,6 +80,8 @@ const maxValues = 1 << 30
 //	digits                  1,797 real 8×8 images, pixels in [0, 1], 10 classes; Examples draws fewer
 //	gaussian-mixture        x = centre of the class + Noise·N(0, I), centres N(0, I)
 //	modular-addition        one-hot a and b, class (a + b) mod Modulus; all pairs in random order, or Examples of them
+//	sentences               a text of a small grammar, cut into examples of Features characters (see [Text]); its
+//	                        words are drawn independently, which is 0.2322 nats a character
 //	sparse-parity           x uniform in ±1, class = parity of Active of them, flipped with probability Noise
 //	teacher-student         x ~ N(0, I), class = argmax of a random ReLU network's outputs + Noise·N(0, I)
 //	teacher-student-linear  x ~ N(0, I), y = w·x + Noise·N(0, 1), w ~ N(0, 1/Features)

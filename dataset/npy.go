@@ -27,6 +27,8 @@ type dtype struct {
 	order binary.ByteOrder
 }
 
+func (d dtype) integer() bool { return d.kind == 'i' || d.kind == 'u' }
+
 func (d dtype) name() string {
 	if d.kind == 'b' {
 		return "bool"

@@ -50,7 +50,25 @@ func parseNPZ(r io.ReaderAt, size int64) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return assemble(x, y, false)
+	s, err := assemble(x, y, false)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.readAlphabet(archive)
+}
+
+// readAlphabet reads the characters of the tokens, where the file tells them.
+func (s *Set) readAlphabet(archive *zip.Reader) error {
+	a, err := pick(archive, []string{"alphabet"})
+	if err != nil || a == nil {
+		return err
+	}
+	points, err := a.labels()
+	if err != nil {
+		return err
+	}
+	s.Alphabet = points
+	return nil
 }
 
 // pick reads the first array of the archive that has one of the names.
@@ -200,19 +218,33 @@ func WriteArrays(path string, arrays []Array) (err error) {
 	return os.Rename(f.Name(), path)
 }
 
-// WriteNPZ writes the set as arrays x (float32, N × Shape) and y (int64 labels
-// [N], or float32 targets [N, Outputs]).
+// WriteNPZ writes the set as arrays x (float32, or int64 if that is how the
+// features were stored, N × Shape), y (int64 labels [N], or [N, Positions] called
+// labels; or float32 targets [N, Outputs]), and alphabet (int32).
 func (s *Set) WriteNPZ(path string) error {
-	arrays := []Array{{"x", append([]int{s.N}, s.Shape...), s.X}}
+	var x any = s.X
+	if s.DType == "int64" {
+		x = convert[int64](s.X)
+	}
+	arrays := []Array{{"x", append([]int{s.N}, s.Shape...), x}}
 	switch {
+	case s.Labels != nil && s.Positions() == 1:
+		arrays = append(arrays, Array{"y", []int{s.N}, convert[int64](s.Labels)})
 	case s.Labels != nil:
-		labels := make([]int64, len(s.Labels))
-		for i, l := range s.Labels {
-			labels[i] = int64(l)
-		}
-		arrays = append(arrays, Array{"y", []int{s.N}, labels})
+		arrays = append(arrays, Array{"labels", []int{s.N, s.Positions()}, convert[int64](s.Labels)})
 	case s.Y != nil:
 		arrays = append(arrays, Array{"y", []int{s.N, s.Outputs}, s.Y})
 	}
+	if s.Alphabet != nil {
+		arrays = append(arrays, Array{"alphabet", []int{len(s.Alphabet)}, s.Alphabet})
+	}
 	return WriteArrays(path, arrays)
+}
+
+func convert[To, From int32 | int64 | float32](from []From) []To {
+	to := make([]To, len(from))
+	for i, x := range from {
+		to[i] = To(x)
+	}
+	return to
 }

@@ -56,12 +56,16 @@ func TestRoundTrip(t *testing.T) {
 		n, d := rapid.IntRange(1, 20).Draw(t, "n"), rapid.IntRange(1, 9).Draw(t, "d")
 		finite := rapid.Float32Range(-1e30, 1e30)
 		want := &Set{N: n, Shape: []int{d}, DType: "float32", X: rapid.SliceOfN(finite, n*d, n*d).Draw(t, "x")}
-		switch rapid.IntRange(0, 2).Draw(t, "answer") {
+		switch rapid.IntRange(0, 3).Draw(t, "answer") {
 		case 1:
 			want.setLabels(rapid.SliceOfN(rapid.Int32Range(0, 50), n, n).Draw(t, "labels"))
 		case 2:
 			want.Outputs = 3
 			want.Y = rapid.SliceOfN(finite, 3*n, 3*n).Draw(t, "y")
+		case 3:
+			tokens := rapid.SliceOfN(rapid.Int32Range(0, 50), n*d, n*d)
+			want.X, want.DType, want.Alphabet = convert[float32](tokens.Draw(t, "tokens")), "int64", []rune("abc")
+			want.setLabels(tokens.Draw(t, "labels"))
 		}
 		if err := want.WriteNPZ(path); err != nil {
 			t.Fatal(err)
@@ -236,7 +240,7 @@ func check(t *testing.T, s *Set, err error) {
 	if err != nil {
 		return
 	}
-	if s.N < 1 || len(s.X) != s.N*s.Features() || s.Labels != nil && len(s.Labels) != s.N || len(s.Y) != s.N*s.Outputs {
+	if s.N < 1 || len(s.X) != s.N*s.Features() || len(s.Labels)%s.N != 0 || len(s.Y) != s.N*s.Outputs {
 		t.Fatalf("%d examples of shape %v: %d features, %d labels, %d targets", s.N, s.Shape, len(s.X), len(s.Labels), len(s.Y))
 	}
 }

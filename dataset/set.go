@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -20,18 +21,24 @@ import (
 // allocate by a nonsensical number of classes.
 const MaxClasses = 1 << 20
 
-// A Set is N examples with, at most, one kind of answer each: a class label
-// (Labels) or a real-valued target (Y).
+// A Set is N examples with, at most, one kind of answer each: class labels
+// (Labels), one an example or one for each position of a sequence, or
+// real-valued targets (Y).
 type Set struct {
-	X       []float32 // features, N × the product of Shape, row-major
-	N       int       // number of examples
-	Shape   []int     // shape of one example: [64], [1 28 28]
-	DType   string    // type of the features as stored: "float32", "uint8", "text" …
-	Labels  []int32   // [N] classes 0 … Classes-1; nil when there are none
-	Classes int       // largest label + 1; 0 without labels
-	Y       []float32 // N × Outputs real-valued targets; nil when there are none
-	Outputs int       // targets per example; 0 without targets
+	X        []float32 // features, N × the product of Shape, row-major; of a sequence the tokens
+	N        int       // number of examples
+	Shape    []int     // shape of one example: [64], [1 28 28]
+	DType    string    // type of the features as stored: "float32", "uint8", "text" …
+	Labels   []int32   // N × Positions classes 0 … Classes-1; nil when there are none
+	Classes  int       // largest label + 1; 0 without labels
+	Y        []float32 // N × Outputs real-valued targets; nil when there are none
+	Outputs  int       // targets per example; 0 without targets
+	Alphabet []rune    // of a text, the character of each token; nil otherwise
 }
+
+// Positions returns the number of labels of an example: 1, or one for each
+// position of a sequence; 0 without labels.
+func (s *Set) Positions() int { return len(s.Labels) / s.N }
 
 // Features returns the number of features of one example.
 func (s *Set) Features() int { return product(s.Shape) }
@@ -149,12 +156,13 @@ func assemble(x, y *array, pixels bool) (*Set, error) {
 	if y == nil {
 		return s, nil
 	}
-	return s, s.answer(y)
+	return s, s.answer(y, x.dtype.integer() && len(x.shape) == 2 && slices.Equal(x.shape, y.shape))
 }
 
-// answer takes y as class labels when it is one integer an example, and as
-// real-valued targets otherwise.
-func (s *Set) answer(y *array) error {
+// answer takes y as class labels when it is called that, or is one integer an
+// example, or one for each token of the features; and as real-valued targets
+// otherwise.
+func (s *Set) answer(y *array, tokens bool) error {
 	if len(y.shape) == 0 || y.shape[0] != s.N {
 		return fmt.Errorf("array %q: expected %d examples as in the features, got shape %v", y.name, s.N, y.shape)
 	}
@@ -163,7 +171,7 @@ func (s *Set) answer(y *array) error {
 		return fmt.Errorf("array %q: expected at least one value per example, got shape %v", y.name, y.shape)
 	}
 	named := y.name == "labels" || y.name == "label"
-	if outputs == 1 && (y.dtype.kind != 'f' || named) {
+	if named || y.dtype.kind != 'f' && outputs == 1 || y.dtype.integer() && tokens {
 		labels, err := y.labels()
 		if err != nil {
 			return err
@@ -189,13 +197,13 @@ func (s *Set) setLabels(labels []int32) {
 // Select returns the examples of the given indices, copied, in that order.
 // Classes stays that of s.
 func (s *Set) Select(indices []int) *Set {
-	features := s.Features()
-	t := &Set{N: len(indices), Shape: s.Shape, DType: s.DType, Classes: s.Classes, Outputs: s.Outputs}
+	features, positions := s.Features(), s.Positions()
+	t := &Set{N: len(indices), Shape: s.Shape, DType: s.DType, Classes: s.Classes, Outputs: s.Outputs, Alphabet: s.Alphabet}
 	t.X = make([]float32, 0, len(indices)*features)
 	for _, i := range indices {
 		t.X = append(t.X, s.X[i*features:(i+1)*features]...)
 		if s.Labels != nil {
-			t.Labels = append(t.Labels, s.Labels[i])
+			t.Labels = append(t.Labels, s.Labels[i*positions:(i+1)*positions]...)
 		}
 		if s.Y != nil {
 			t.Y = append(t.Y, s.Y[i*s.Outputs:(i+1)*s.Outputs]...)

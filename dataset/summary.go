@@ -37,7 +37,7 @@ func (s *Set) Summarize() Summary {
 	}
 	for _, n := range m.Counts {
 		if n > 0 {
-			p := float64(n) / float64(s.N)
+			p := float64(n) / float64(len(s.Labels))
 			m.LabelEntropy -= p * math.Log(p)
 		}
 	}

@@ -93,13 +93,13 @@ func look(ctx context.Context, network *nn.Network[float32], set *dataset.Set, c
 // pass runs one batch forward, and back where there are answers.
 func (s *state) pass(network *nn.Network[float32], batch nn.Batch[float32], obs *nn.Observation, labelled bool) error {
 	if !labelled { // the forward pass is what is wanted: any answers will do
+		outputs, classes := 1, 0
+		for _, d := range network.OutputShape() {
+			outputs, classes = outputs*d, d
+		}
 		if network.Spec.Loss == "ce" {
-			batch.Labels = make([]int32, batch.N)
+			batch.Labels = make([]int32, batch.N*outputs/classes)
 		} else {
-			outputs := 1
-			for _, d := range network.OutputShape() {
-				outputs *= d
-			}
 			batch.Y = make([]float32, batch.N*outputs)
 		}
 		_, err := network.Energy(batch)

@@ -19,9 +19,13 @@ const (
 )
 
 // defaultSteps is a window of twenty times the slowest relaxation that weight
-// decay allows, (1 − µ)/(η wd) steps.
+// decay allows, (1 − µ)/(η wd) steps. Without weight decay there is no slowest one
+// to wait for.
 func defaultSteps(c training.Config) int {
 	rate := c.Optimizer.LearningRate * (c.Network.WeightDecay + c.Optimizer.WeightDecay) / (1 - c.Optimizer.Momentum)
+	if rate == 0 {
+		return leastSteps
+	}
 	return int(math.Max(leastSteps, math.Min(mostSteps, 20/rate)))
 }
 

@@ -87,7 +87,7 @@ func (l *lens[T]) readWeights(o Options, groups []thermo.Group) (*weightsReading
 	}
 	w.NoiseScale = w.noise.Scale()
 	if l.set.Labels != nil {
-		w.Accuracy = float64(correct) / float64(l.set.N)
+		w.Accuracy = float64(correct) / float64(len(l.set.Labels))
 		calibration := labels.Reading("likelihood", "", "1")
 		w.Calibration = &calibration
 	}
@@ -128,10 +128,14 @@ func (l *lens[T]) addNoise(noise *thermo.GradientNoise, obs *nn.Observation) err
 }
 
 // addChoices adds the labels of the last batch as choices among their logits,
-// and counts those that are the largest.
+// and counts those that are the largest. The labels of one sequence may depend
+// on each other.
 func (l *lens[T]) addChoices(labels *thermo.Likelihood) (hits int, err error) {
-	outputs := l.network.Outputs()
-	energies := make([]float64, len(outputs)/l.batch.N)
+	outputs, positions := l.network.Outputs(), l.set.Positions()
+	if positions == 0 {
+		return 0, nil
+	}
+	energies := make([]float64, len(outputs)/len(l.batch.Labels))
 	for i, label := range l.batch.Labels {
 		least := 0
 		for j := range energies {
@@ -145,6 +149,9 @@ func (l *lens[T]) addChoices(labels *thermo.Likelihood) (hits int, err error) {
 		}
 		if err := labels.Add(energies, int(label)); err != nil {
 			return hits, err
+		}
+		if positions > 1 && (i+1)%positions == 0 {
+			labels.EndCluster()
 		}
 	}
 	return hits, nil

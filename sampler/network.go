@@ -53,7 +53,7 @@ func (e *NetworkEnergy) Minibatches(size int, rng *rand.Rand) error {
 	features := e.set.Features()
 	e.part = nn.Batch[float32]{X: make([]float32, size*features), N: size}
 	if e.set.Labels != nil {
-		e.part.Labels = make([]int32, size)
+		e.part.Labels = make([]int32, size*e.set.Positions())
 	}
 	if e.set.Y != nil {
 		e.part.Y = make([]float32, size*e.set.Outputs)
@@ -129,11 +129,11 @@ func (e *NetworkEnergy) draw() nn.Batch[float32] {
 		e.rng.Shuffle(len(e.order), func(i, j int) { e.order[i], e.order[j] = e.order[j], e.order[i] })
 		e.next = 0
 	}
-	features, outputs := e.set.Features(), e.set.Outputs
+	features, positions, outputs := e.set.Features(), e.set.Positions(), e.set.Outputs
 	for i, at := range e.order[e.next : e.next+e.size] {
 		copy(e.part.X[i*features:(i+1)*features], e.set.X[at*features:])
 		if e.part.Labels != nil {
-			e.part.Labels[i] = e.set.Labels[at]
+			copy(e.part.Labels[i*positions:(i+1)*positions], e.set.Labels[at*positions:])
 		}
 		if e.part.Y != nil {
 			copy(e.part.Y[i*outputs:(i+1)*outputs], e.set.Y[at*outputs:])

@@ -13,9 +13,10 @@ import (
 
 // A Prediction is how well the posterior predictive of a classifier, the mean of
 // its class probabilities over all draws, does on a data set. Errors count both
-// the finite number of examples and the finite number of chains.
+// the finite number of examples and the finite number of chains; the labels of one
+// sequence may depend on each other.
 type Prediction struct {
-	LogLikelihood thermo.Reading // mean over the examples of the log probability of the label, nats
+	LogLikelihood thermo.Reading // mean over the labels of the log probability, nats
 	Accuracy      thermo.Reading
 	ECE           thermo.Reading // expected calibration error over the bins
 	Bins          []CalibrationBin
@@ -25,7 +26,7 @@ type Prediction struct {
 // in one tenth of (0, 1].
 type CalibrationBin struct {
 	Low, High            float64
-	Examples             int
+	Examples             int     // labels, of sequences
 	Confidence, Accuracy float64 // means; 0 without examples
 }
 
@@ -54,7 +55,7 @@ func Predict(r *Result, network *nn.Network[float32], set *dataset.Set) (*Predic
 			if _, err := n.Energy(batch); err != nil {
 				return nil, fmt.Errorf("predicting: %w", err)
 			}
-			mean = addProbabilities(mean, n.Outputs(), set.N, 1/float64(c.Kept()))
+			mean = addProbabilities(mean, n.Outputs(), len(set.Labels), 1/float64(c.Kept()))
 		}
 		perChain = append(perChain, mean)
 		if whole == nil {
@@ -64,18 +65,18 @@ func Predict(r *Result, network *nn.Network[float32], set *dataset.Set) (*Predic
 			whole[i] += p / float64(len(r.Chains))
 		}
 	}
-	p := assess(whole, set.Labels)
+	p := assess(whole, set.Labels, set.Positions())
 	p.addChainErrors(perChain, set.Labels)
 	return p, nil
 }
 
-// addProbabilities adds weight times the softmax of each example's outputs.
-func addProbabilities(sum []float64, outputs []float32, examples int, weight float64) []float64 {
+// addProbabilities adds weight times the softmax of each label's outputs.
+func addProbabilities(sum []float64, outputs []float32, labels int, weight float64) []float64 {
 	if sum == nil {
 		sum = make([]float64, len(outputs))
 	}
-	classes := len(outputs) / examples
-	for i := range examples {
+	classes := len(outputs) / labels
+	for i := range labels {
 		row := outputs[i*classes : (i+1)*classes]
 		largest := row[0]
 		for _, z := range row {
@@ -92,12 +93,13 @@ func addProbabilities(sum []float64, outputs []float32, examples int, weight flo
 	return sum
 }
 
-// assess scores probabilities, with the errors of the finite set of examples.
-func assess(probabilities []float64, labels []int32) *Prediction {
-	examples := len(labels)
-	classes := len(probabilities) / examples
+// assess scores probabilities, with the errors of the finite set of examples, each
+// of so many labels.
+func assess(probabilities []float64, labels []int32, positions int) *Prediction {
+	n := float64(len(labels))
+	classes := len(probabilities) / len(labels)
 	p := &Prediction{Bins: make([]CalibrationBin, calibrationBins)}
-	logs, hits := make([]float64, examples), make([]float64, examples)
+	logs, hits := make([]float64, len(labels)/positions), make([]float64, len(labels)/positions) // means over an example
 	for i, label := range labels {
 		row := probabilities[i*classes : (i+1)*classes]
 		best := 0
@@ -106,14 +108,14 @@ func assess(probabilities []float64, labels []int32) *Prediction {
 				best = j
 			}
 		}
-		logs[i] = math.Log(max(row[label], math.SmallestNonzeroFloat64))
-		if best == int(label) {
-			hits[i] = 1
-		}
 		b := &p.Bins[min(int(row[best]*calibrationBins), calibrationBins-1)]
 		b.Examples++
 		b.Confidence += row[best]
-		b.Accuracy += hits[i]
+		logs[i/positions] += math.Log(max(row[label], math.SmallestNonzeroFloat64)) / float64(positions)
+		if best == int(label) {
+			hits[i/positions] += 1 / float64(positions)
+			b.Accuracy++
+		}
 	}
 	var variance float64
 	for i := range p.Bins {
@@ -125,8 +127,8 @@ func assess(probabilities []float64, labels []int32) *Prediction {
 		m := float64(b.Examples)
 		b.Confidence /= m
 		b.Accuracy /= m
-		p.ECE.Value += m / float64(examples) * math.Abs(b.Accuracy-b.Confidence)
-		variance += m / float64(examples) / float64(examples) * b.Accuracy * (1 - b.Accuracy)
+		p.ECE.Value += m / n * math.Abs(b.Accuracy-b.Confidence)
+		variance += m / n / n * b.Accuracy * (1 - b.Accuracy) * float64(positions) // as if the labels of an example were all alike: the most it can be
 	}
 	p.LogLikelihood = ofExamples("log-likelihood", "nat", logs)
 	p.Accuracy = ofExamples("accuracy", "1", hits)
@@ -144,7 +146,7 @@ func ofExamples(name, unit string, xs []float64) thermo.Reading {
 func (p *Prediction) addChainErrors(perChain [][]float64, labels []int32) {
 	var logs, hits, eces []float64
 	for _, probabilities := range perChain {
-		one := assess(probabilities, labels)
+		one := assess(probabilities, labels, 1) // the values do not depend on what belongs together
 		logs = append(logs, one.LogLikelihood.Value)
 		hits = append(hits, one.Accuracy.Value)
 		eces = append(eces, one.ECE.Value)

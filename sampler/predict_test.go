@@ -26,7 +26,7 @@ func TestAssess(t *testing.T) {
 		entropy -= (q*math.Log(q) + (1-q)*math.Log(1-q)) / n
 		accuracy += max(q, 1-q) / n
 	}
-	p := assess(probabilities, labels)
+	p := assess(probabilities, labels, 1)
 	near(t, "log-likelihood", p.LogLikelihood.Value, -entropy, p.LogLikelihood.StdErr)
 	near(t, "accuracy", p.Accuracy.Value, accuracy, p.Accuracy.StdErr)
 	near(t, "calibration error", p.ECE.Value, 0, p.ECE.StdErr)
@@ -45,7 +45,7 @@ func TestAssess(t *testing.T) {
 		probabilities[2*i] = q * q / (q*q + (1-q)*(1-q))
 		probabilities[2*i+1] = 1 - probabilities[2*i]
 	}
-	over := assess(probabilities, labels)
+	over := assess(probabilities, labels, 1)
 	if over.Accuracy.Value != p.Accuracy.Value || over.ECE.Value < 0.05 || over.LogLikelihood.Value >= p.LogLikelihood.Value {
 		t.Errorf("overconfident: %+v", over)
 	}

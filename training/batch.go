@@ -14,11 +14,11 @@ import (
 // Minibatch fills batch with the examples of the given indices, reusing its
 // memory.
 func Minibatch[T nn.Float](set *dataset.Set, indices []int, batch *nn.Batch[T]) {
-	features := set.Features()
+	features, positions := set.Features(), set.Positions()
 	batch.N = len(indices)
 	batch.X = resize(batch.X, len(indices)*features)
 	if set.Labels != nil {
-		batch.Labels = resize(batch.Labels, len(indices))
+		batch.Labels = resize(batch.Labels, len(indices)*positions)
 	}
 	if set.Y != nil {
 		batch.Y = resize(batch.Y, len(indices)*set.Outputs)
@@ -26,7 +26,7 @@ func Minibatch[T nn.Float](set *dataset.Set, indices []int, batch *nn.Batch[T]) 
 	for row, i := range indices {
 		convert(batch.X[row*features:(row+1)*features], set.X[i*features:])
 		if set.Labels != nil {
-			batch.Labels[row] = set.Labels[i]
+			copy(batch.Labels[row*positions:(row+1)*positions], set.Labels[i*positions:])
 		}
 		if set.Y != nil {
 			convert(batch.Y[row*set.Outputs:(row+1)*set.Outputs], set.Y[i*set.Outputs:])
@@ -80,9 +80,9 @@ func Fingerprint(set *dataset.Set) string {
 // Check reports whether the network can be trained or measured on the set: it
 // compares the features, the kind of answers, and their number.
 func Check[T nn.Float](network *nn.Network[T], set *dataset.Set) error {
-	spec, outputs := network.Spec, 1
+	spec, outputs, classes := network.Spec, 1, 0
 	for _, d := range network.OutputShape() {
-		outputs *= d
+		outputs, classes = outputs*d, d
 	}
 	features := 1
 	for _, d := range spec.Input {
@@ -93,8 +93,10 @@ func Check[T nn.Float](network *nn.Network[T], set *dataset.Set) error {
 		return fmt.Errorf("the network takes %d features an example, the data have %d", features, set.Features())
 	case spec.Loss == "ce" && set.Labels == nil:
 		return fmt.Errorf("cross entropy needs class labels, the data have none")
-	case spec.Loss == "ce" && set.Classes > outputs:
-		return fmt.Errorf("the network tells %d classes apart, the data have labels up to %d", outputs, set.Classes-1)
+	case spec.Loss == "ce" && set.Positions() != outputs/classes:
+		return fmt.Errorf("the network needs %d labels an example (outputs of shape %v), the data have %d", outputs/classes, network.OutputShape(), set.Positions())
+	case spec.Loss == "ce" && set.Classes > classes:
+		return fmt.Errorf("the network tells %d classes apart, the data have labels up to %d", classes, set.Classes-1)
 	case spec.Loss != "ce" && set.Y == nil:
 		return fmt.Errorf("the loss %s needs real-valued targets, the data have none", spec.Loss)
 	case spec.Loss != "ce" && set.Outputs != outputs:

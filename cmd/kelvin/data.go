@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/kelvin-ml/kelvin/dataset"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func newDataCommand() *cobra.Command {
@@ -19,7 +21,7 @@ func newDataCommand() *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	cmd.AddCommand(newDataInfoCommand(), newDataMakeCommand())
+	cmd.AddCommand(newDataInfoCommand(), newDataMakeCommand(), newDataTextCommand())
 	return cmd
 }
 
@@ -34,6 +36,7 @@ type dataDocument struct {
 	Shape    []int          `json:"shape"`
 	DType    string         `json:"dtype"`
 	Features featureSummary `json:"features"`
+	Alphabet string         `json:"alphabet,omitempty"` // the characters of a text, in the order of their tokens
 	Classes  *classSummary  `json:"classes,omitempty"`
 	Targets  *targetSummary `json:"targets,omitempty"`
 }
@@ -48,6 +51,7 @@ type featureSummary struct {
 
 type classSummary struct {
 	Number  int     `json:"number"`
+	Labels  int     `json:"labels"` // per example
 	Counts  []int   `json:"counts"`
 	Balance float64 `json:"balance"` // smallest count / largest
 	Entropy float64 `json:"entropy"` // of the frequencies, nats
@@ -62,7 +66,7 @@ type targetSummary struct {
 func describeData(path string, set *dataset.Set) dataDocument {
 	m := set.Summarize()
 	d := dataDocument{
-		Schema: schema, Path: path, Examples: set.N, Shape: set.Shape, DType: set.DType,
+		Schema: schema, Path: path, Examples: set.N, Shape: set.Shape, DType: set.DType, Alphabet: string(set.Alphabet),
 		Features: featureSummary{m.Mean, m.SD, m.Min, m.Max, m.Constant},
 	}
 	if m.Counts != nil {
@@ -70,7 +74,7 @@ func describeData(path string, set *dataset.Set) dataDocument {
 		for _, n := range m.Counts {
 			low, high = min(low, n), max(high, n)
 		}
-		d.Classes = &classSummary{len(m.Counts), m.Counts, float64(low) / float64(high), m.LabelEntropy}
+		d.Classes = &classSummary{len(m.Counts), set.Positions(), m.Counts, float64(low) / float64(high), m.LabelEntropy}
 	}
 	if set.Y != nil {
 		d.Targets = &targetSummary{set.Outputs, m.TargetMean, m.TargetSD}
@@ -90,6 +94,12 @@ func (d dataDocument) print(w io.Writer) error {
 	switch {
 	case d.Classes != nil:
 		c := d.Classes
+		if c.Labels > 1 {
+			fmt.Fprintf(t, "labels\t%d per example, one for each position\n", c.Labels)
+		}
+		if d.Alphabet != "" {
+			fmt.Fprintf(t, "alphabet\t%.80q\n", d.Alphabet)
+		}
 		fmt.Fprintf(t, "classes\t%d, balance %.3g (smallest / largest), entropy %.4g nat\n", c.Number, c.Balance, c.Entropy)
 		shown := c.Counts[:min(len(c.Counts), 20)]
 		list := strings.Trim(fmt.Sprint(shown), "[]")
@@ -128,11 +138,60 @@ func newDataInfoCommand() *cobra.Command {
 	return cmd
 }
 
+// dataOutput is what the commands that write a set have in common.
+type dataOutput struct {
+	out, part string
+	fraction  float64
+	seed      uint64
+	asJSON    bool
+}
+
+func (o *dataOutput) register(f *pflag.FlagSet) {
+	f.StringVar(&o.out, "out", "", "file to write (.npz)")
+	f.StringVar(&o.part, "part", "all", "all, or one side of the seeded split: train, test")
+	f.Float64Var(&o.fraction, "test-fraction", 0.2, "share of the examples in the test part")
+	f.Uint64Var(&o.seed, "seed", 0, "seed of everything random")
+	f.BoolVar(&o.asJSON, "json", false, "print one JSON document")
+}
+
+func (o *dataOutput) check() error {
+	switch {
+	case o.out == "":
+		return usagef("expected --out FILE.npz")
+	case !strings.HasSuffix(o.out, ".npz"):
+		return usagef("--out: expected a name that ends in .npz, got %q", o.out)
+	case o.part != "all" && o.part != "train" && o.part != "test":
+		return usagef("--part: expected all, train or test, got %q", o.part)
+	}
+	return nil
+}
+
+// write writes the part of the set that was asked for, and describes it.
+func (o *dataOutput) write(w io.Writer, name string, set *dataset.Set) error {
+	if o.part != "all" {
+		train, test, err := set.Split(o.fraction, o.seed)
+		if err != nil {
+			return usageError{err}
+		}
+		if set = train; o.part == "test" {
+			set = test
+		}
+	}
+	if err := set.WriteNPZ(o.out); err != nil {
+		return err
+	}
+	d := describeData(o.out, set)
+	d.Name, d.Seed, d.Part = name, &o.seed, o.part
+	if o.asJSON {
+		return printJSON(w, d)
+	}
+	fmt.Fprintf(w, "wrote %s (%s, seed %d)\n", o.out, name, o.seed)
+	return d.print(w)
+}
+
 func newDataMakeCommand() *cobra.Command {
 	var o dataset.Options
-	var out, part string
-	var fraction float64
-	var asJSON bool
+	var output dataOutput
 	cmd := &cobra.Command{
 		Use:   "make NAME --out FILE.npz",
 		Short: "Make a data set: real digits, or synthetic from a seed",
@@ -143,11 +202,8 @@ func newDataMakeCommand() *cobra.Command {
 			"  kelvin data make modular-addition --modulus 97 --out mod97.npz",
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if out == "" {
-				return usagef("expected --out FILE.npz")
-			}
-			if !strings.HasSuffix(out, ".npz") {
-				return usagef("--out: expected a name that ends in .npz, got %q", out)
+			if err := output.check(); err != nil {
+				return err
 			}
 			defaults, err := dataset.Defaults(args[0])
 			if err != nil {
@@ -156,57 +212,58 @@ func newDataMakeCommand() *cobra.Command {
 			if !cmd.Flags().Changed("noise") {
 				o.Noise = defaults.Noise
 			}
-			set, err := makePart(args[0], o, part, fraction)
+			o.Seed = output.seed
+			set, err := dataset.Make(args[0], o)
 			if err != nil {
-				return err
+				return usageError{err} // options are command-line values: what it refuses is usage
 			}
-			if err := set.WriteNPZ(out); err != nil {
-				return err
-			}
-			d := describeData(out, set)
-			d.Name, d.Seed, d.Part = args[0], &o.Seed, part
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), d)
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "wrote %s (%s, seed %d)\n", out, args[0], o.Seed)
-			return d.print(cmd.OutOrStdout())
+			return output.write(cmd.OutOrStdout(), args[0], set)
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&out, "out", "", "file to write (.npz)")
+	output.register(f)
 	f.IntVar(&o.Examples, "examples", 0, "number of examples")
-	f.IntVar(&o.Features, "features", 0, "number of features")
+	f.IntVar(&o.Features, "features", 0, "number of features; of sentences, characters an example")
 	f.IntVar(&o.Classes, "classes", 0, "number of classes (1: teacher-student makes a regression)")
 	f.IntVar(&o.Width, "width", 0, "hidden units of the teacher")
 	f.IntVar(&o.Modulus, "modulus", 0, "modulus of modular-addition")
 	f.IntVar(&o.Active, "active", 0, "bits that decide in sparse-parity")
 	f.Float64Var(&o.Noise, "noise", 0, "noise: standard deviation, or probability of a flipped label (sparse-parity)")
-	f.StringVar(&part, "part", "all", "all, or one side of the seeded split: train, test")
-	f.Float64Var(&fraction, "test-fraction", 0.2, "share of the examples in the test part")
-	f.Uint64Var(&o.Seed, "seed", 0, "seed of everything random")
-	f.BoolVar(&asJSON, "json", false, "print one JSON document")
 	return cmd
 }
 
-// makePart makes the set and returns the part of it that was asked for. The
-// options of a generator are command-line values: what it refuses is usage.
-func makePart(name string, o dataset.Options, part string, fraction float64) (*dataset.Set, error) {
-	if part != "all" && part != "train" && part != "test" {
-		return nil, usagef("--part: expected all, train or test, got %q", part)
+func newDataTextCommand() *cobra.Command {
+	var length int
+	var output dataOutput
+	cmd := &cobra.Command{
+		Use:   "text FILE --out FILE.npz",
+		Short: "Cut a text into examples for a network that predicts the next character",
+		Long: `Cuts a text (UTF-8) into examples of so many characters. A character is a token, its
+place in the sorted alphabet of the text; the label of a position is the character
+after it. Writes arrays x (tokens), labels and alphabet (code points).`,
+		Example: "  kelvin data text book.txt --length 128 --part train --out train.npz\n" +
+			"  kelvin data text book.txt --length 128 --part test --out test.npz",
+		Args: exactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := output.check(); err != nil {
+				return err
+			}
+			if length < 1 {
+				return usagef("--length %d: expected at least 1", length)
+			}
+			text, err := os.ReadFile(args[0])
+			if err != nil {
+				return fmt.Errorf("reading the text: %w", err)
+			}
+			set, err := dataset.Text(string(text), length)
+			if err != nil {
+				return fmt.Errorf("reading %s: %w", args[0], err)
+			}
+			return output.write(cmd.OutOrStdout(), args[0], set)
+		},
 	}
-	set, err := dataset.Make(name, o)
-	if err != nil {
-		return nil, usageError{err}
-	}
-	if part == "all" {
-		return set, nil
-	}
-	train, test, err := set.Split(fraction, o.Seed)
-	if err != nil {
-		return nil, usageError{err}
-	}
-	if part == "test" {
-		return test, nil
-	}
-	return train, nil
+	f := cmd.Flags()
+	output.register(f)
+	f.IntVar(&length, "length", 64, "characters of an example")
+	return cmd
 }

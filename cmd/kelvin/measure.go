@@ -183,22 +183,28 @@ func (f *measureFlags) defaults(set *dataset.Set) {
 }
 
 // parseArch reads an architecture: widths and activation, or the name of a file
-// that describes it (docs/model.md), whose loss another one may replace.
+// that describes it.
 func parseArch(arch, loss string) (nn.Spec, error) {
-	if !strings.HasSuffix(arch, ".json") {
-		spec, err := nn.ParseArch(arch, loss)
-		if err != nil {
-			return spec, usageError{err}
-		}
-		return spec, nil
+	if strings.HasSuffix(arch, ".json") {
+		return readSpec(arch, loss)
 	}
-	text, err := os.ReadFile(arch)
+	spec, err := nn.ParseArch(arch, loss)
+	if err != nil {
+		return spec, usageError{err}
+	}
+	return spec, nil
+}
+
+// readSpec reads the description of a network (docs/model.md), whose loss another
+// one may replace.
+func readSpec(path, loss string) (nn.Spec, error) {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nn.Spec{}, fmt.Errorf("reading the architecture: %w", err)
 	}
 	spec, err := nn.ParseSpec(text)
 	if err != nil {
-		return spec, fmt.Errorf("reading %s: %w", arch, err)
+		return spec, fmt.Errorf("reading %s: %w", path, err)
 	}
 	if loss != "" {
 		spec.Loss = loss

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,31 +11,32 @@ import (
 	"strings"
 
 	"github.com/kelvin-ml/kelvin/dataset"
-	"github.com/kelvin-ml/kelvin/nn"
 	"github.com/kelvin-ml/kelvin/training"
 	"github.com/spf13/cobra"
 )
 
 // trainFlags are the flags of kelvin train.
 type trainFlags struct {
-	data, layers, activation, loss, out string
-	config                              training.Config
-	asJSON                              bool
+	data, layers, model, activation, loss, out string
+	config                                     training.Config
+	asJSON                                     bool
 }
 
 func newTrainCommand() *cobra.Command {
 	var f trainFlags
 	cmd := &cobra.Command{
-		Use:   "train --data FILE --layers WIDTHS --out RUN",
-		Short: "Train a multilayer perceptron and keep the run",
-		Long: `Trains a multilayer perceptron and keeps the run in a folder: its description,
-what was seen on the way, and the weights every 1000 steps and at the end.
+		Use:   "train --data FILE (--layers WIDTHS | --model FILE) --out RUN",
+		Short: "Train a network and keep the run",
+		Long: `Trains a multilayer perceptron, or the network that a file describes
+(docs/model.md), and keeps the run in a folder: its description, what was seen on
+the way, and the weights every 1000 steps and at the end.
 
 A run that was stopped, by Ctrl-C or by a power cut, goes on when the same
 command is given again, and reaches the same weights as if it had not stopped;
 --steps may be larger then. Minibatches are drawn with replacement.`,
 		Example: `  kelvin data make digits --part train --out train.npz
-  kelvin train --data train.npz --layers 64,128,10 --lr 0.1 --steps 2000 --out runs/digits`,
+  kelvin train --data train.npz --layers 64,128,10 --lr 0.1 --steps 2000 --out runs/digits
+  kelvin train --data train.npz --model cnn.json --optimizer adam --lr 0.002 --out runs/cnn`,
 		Args: exactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runTrain(cmd, f) },
 	}
@@ -42,13 +44,14 @@ command is given again, and reaches the same weights as if it had not stopped;
 	flags.StringVar(&f.data, "data", "", "data `file` (npz, npy, csv, idx)")
 	flags.StringVar(&f.out, "out", "", "`folder` of the run")
 	flags.StringVar(&f.layers, "layers", "", "`widths`, from the features to the outputs: 64,128,10")
-	flags.StringVar(&f.activation, "activation", "relu", "activation between the layers")
-	flags.StringVar(&f.loss, "loss", "ce", "loss: ce, mse or mae")
+	flags.StringVar(&f.model, "model", "", "`file` that describes the network, a model.json")
+	flags.StringVar(&f.activation, "activation", "relu", "activation between the layers of --layers")
+	flags.StringVar(&f.loss, "loss", "", "loss: ce, mse or mae (default ce, or what the model says)")
 	flags.StringVar(&f.config.Init, "init", "he", "initialisation: normal, uniform, he, glorot, lecun, orthogonal, mixed, balanced or pytorch")
 	flags.StringVar(&f.config.Optimizer.Kind, "optimizer", "sgd", "optimiser: sgd, adam or adamw")
 	flags.Float64Var(&f.config.Optimizer.LearningRate, "lr", 0.1, "learning rate")
 	flags.Float64Var(&f.config.Optimizer.Momentum, "momentum", 0, "momentum of sgd")
-	flags.Float64Var(&f.config.Network.WeightDecay, "weight-decay", 0, "weight decay wd: adds (wd/2)|θ|² to the energy; decoupled for adamw")
+	flags.Float64Var(&f.config.Network.WeightDecay, "weight-decay", 0, "weight decay wd: adds (wd/2)|θ|² to the energy; decoupled for adamw (default what the model says)")
 	flags.IntVar(&f.config.Batch, "batch", 64, "examples in a minibatch")
 	flags.IntVar(&f.config.Steps, "steps", 2000, "steps of the optimiser")
 	flags.Uint64Var(&f.config.Seed, "seed", 0, "seed of the weights and minibatches")
@@ -59,16 +62,21 @@ command is given again, and reaches the same weights as if it had not stopped;
 // trainConfig turns the flags into a description of the run.
 func (f trainFlags) trainConfig() (training.Config, error) {
 	c := f.config
-	arch := strings.ReplaceAll(f.layers, ",", "-") + ":" + f.activation
-	spec, err := nn.ParseArch(arch, f.loss)
+	var err error
+	if f.model != "" {
+		c.Network, err = readSpec(f.model, f.loss)
+	} else {
+		c.Network, err = parseArch(strings.ReplaceAll(f.layers, ",", "-")+":"+f.activation, cmp.Or(f.loss, "ce"))
+	}
 	if err != nil {
-		return c, usageError{err}
+		return c, err
 	}
-	spec.WeightDecay = c.Network.WeightDecay
+	if decay := f.config.Network.WeightDecay; decay != 0 {
+		c.Network.WeightDecay = decay
+	}
 	if c.Optimizer.Kind == "adamw" {
-		spec.WeightDecay, c.Optimizer.WeightDecay = 0, spec.WeightDecay
+		c.Network.WeightDecay, c.Optimizer.WeightDecay = 0, c.Network.WeightDecay
 	}
-	c.Network = spec
 	if !(c.Optimizer.LearningRate > 0) {
 		return c, usagef("--lr %g: expected a positive number", c.Optimizer.LearningRate)
 	}
@@ -80,11 +88,17 @@ func (f trainFlags) trainConfig() (training.Config, error) {
 
 func runTrain(cmd *cobra.Command, f trainFlags) error {
 	for _, required := range []struct{ flag, value, what string }{
-		{"--data", f.data, "FILE"}, {"--layers", f.layers, "WIDTHS, as in 64,128,10"}, {"--out", f.out, "RUN, the folder to write"},
+		{"--data", f.data, "FILE"}, {"--layers", f.layers + f.model, "WIDTHS, as in 64,128,10, or --model FILE"}, {"--out", f.out, "RUN, the folder to write"},
 	} {
 		if required.value == "" {
 			return usagef("expected %s %s (see %s --help)", required.flag, required.what, cmd.CommandPath())
 		}
+	}
+	switch {
+	case f.layers != "" && f.model != "":
+		return usagef("expected one of --layers and --model")
+	case f.model != "" && cmd.Flags().Changed("activation"):
+		return usagef("--activation is for --layers: %s has its own", f.model)
 	}
 	config, err := f.trainConfig()
 	if err != nil {
