@@ -1,0 +1,111 @@
+// Command depth asks whether the balanced initialisation lets deep networks
+// learn: multilayer perceptrons on handwritten digits, against PyTorch's default
+// and its recommended gains, with the same data, batches and steps.
+// docs/balanced-init.md shows what it prints.
+//
+//	go run ./examples/depth [-svg energies.svg] [-seeds 5] [-steps 300]
+//
+// Interrupted, it prints the rows so far.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+
+	"github.com/kelvin-ml/kelvin/dataset"
+)
+
+var (
+	activations = []string{"tanh", "softsign", "sin", "gelu", "silu", "elu", "sigmoid"}
+	depths      = []int{30, 100} // linear layers, the last one included
+)
+
+func main() {
+	log.SetFlags(0)
+	e := experiment{width: 64, batch: 64, rates: []float64{1e-4, 3e-4, 1e-3, 3e-3}}
+	svg := flag.String("svg", "", "`file` for the picture of the energies of the layers before training")
+	flag.IntVar(&e.seeds, "seeds", 5, "runs of each row, at least 2; one more chooses the learning rate")
+	flag.IntVar(&e.steps, "steps", 300, "steps of Adam")
+	flag.Parse()
+	if e.seeds < 2 || e.steps < 1 || flag.NArg() > 0 {
+		log.Fatal("expected no arguments, -seeds of at least 2 and -steps of at least 1")
+	}
+	var failed error
+	if e.train, e.test, failed = digits(); failed != nil {
+		log.Fatal(failed)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	rows, err := e.all(ctx)
+	if failed := e.print(os.Stdout, rows); failed != nil {
+		log.Fatal(failed)
+	}
+	if *svg != "" && len(rows) > 0 {
+		if failed := drawEnergies(*svg, rows); failed != nil {
+			log.Fatal(failed)
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		log.Fatalf("interrupted after %d rows", len(rows))
+	case err != nil:
+		log.Fatal(err)
+	}
+}
+
+// digits returns the handwritten digits, four fifths to train on, their pixels
+// less the mean and divided by the standard deviation of those four fifths, so
+// that the mean square of the input is 1.
+func digits() (train, test *dataset.Set, err error) {
+	all, err := dataset.Make("digits", dataset.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	if train, test, err = all.Split(0.2, 0); err != nil {
+		return nil, nil, err
+	}
+	mean, deviation := meanDeviation(train.X)
+	for _, x := range [][]float32{train.X, test.X} {
+		for i := range x {
+			x[i] = float32((float64(x[i]) - mean) / deviation)
+		}
+	}
+	return train, test, nil
+}
+
+// all returns the rows, or those before the error.
+func (e experiment) all(ctx context.Context) (rows []row, err error) {
+	for _, depth := range depths {
+		for _, activation := range activations {
+			if rows, err = e.compare(ctx, rows, activation, depth); err != nil {
+				return rows, err
+			}
+		}
+	}
+	return rows, nil
+}
+
+// compare appends the rows of one activation and depth, one for each scheme.
+func (e experiment) compare(ctx context.Context, rows []row, activation string, depth int) ([]row, error) {
+	var balanced *row
+	all, err := schemes(activation)
+	if err != nil {
+		return rows, err
+	}
+	for _, s := range all {
+		r, err := e.row(ctx, activation, depth, s)
+		if err != nil {
+			return rows, fmt.Errorf("%s, %d layers, %s: %w", activation, depth, s.name, err)
+		}
+		if r.balanced = balanced; balanced == nil {
+			balanced = &r
+		}
+		rows = append(rows, r)
+		fmt.Fprintf(os.Stderr, "%s, %d layers, %s: rate %g, training loss %v, held out %v\n", activation, depth, s.name, r.rate, r.loss, r.held)
+	}
+	return rows, nil
+}
