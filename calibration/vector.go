@@ -78,14 +78,20 @@ func (c *Calibration) vector(ctx context.Context, logits Source, labels []int32,
 	return nil
 }
 
-// fit returns weights and biases that make the labels of all folds but one most
-// likely.
+// fit returns the most probable weights and biases given the labels of all folds
+// but one, under normal priors of variance 1 about no change: without them classes
+// that can be separated, as in small sets of a good classifier, would drive the
+// weights to infinity.
 func (s *sample) fit(without int) ([]float64, error) {
 	n := 0.0
 	for _, f := range s.fold {
 		if f != without {
 			n++
 		}
+	}
+	start := make([]float64, 2*s.classes)
+	for j := range s.classes {
+		start[j] = 1
 	}
 	pass := func(x, gradient []float64) float64 {
 		clear(gradient)
@@ -95,14 +101,14 @@ func (s *sample) fit(without int) ([]float64, error) {
 				sum += s.nll(i, x, gradient)
 			}
 		}
-		for j := range gradient {
-			gradient[j] /= n
+		for j, v := range x {
+			d := v - start[j]
+			sum += d * d / 2
+			if gradient != nil {
+				gradient[j] = (gradient[j] + d) / n
+			}
 		}
 		return sum / n
-	}
-	start := make([]float64, 2*s.classes)
-	for j := range s.classes {
-		start[j] = 1
 	}
 	result, err := optimize.Minimize(optimize.Problem{
 		Func: func(x []float64) float64 { return pass(x, nil) },

@@ -218,6 +218,27 @@ func judge(list []Monitored, entropy, temperature string) {
 			m.Fresh = freshNeeded(base[temperature].Reading, t.Reading, g)
 		}
 	}
+	for g := range list {
+		for k := range list[g].Statistics {
+			if s := &list[g].Statistics[k]; s.Name == temperature {
+				s.relativeTo(base[temperature].Reading, g > 0)
+			}
+		}
+	}
+}
+
+// relativeTo divides a temperature by that of generation 0, which is 1 by
+// definition. The half of generation 0 that temperatures are read under is a sample
+// of its own; what it reads wrong, it reads wrong of both.
+func (s *Statistic) relativeTo(base thermo.Reading, independent bool) {
+	value, stderr := s.Value/base.Value, s.StdErr/base.Value
+	if independent {
+		stderr = value * math.Hypot(s.StdErr/s.Value, base.StdErr/base.Value)
+	}
+	if wider := stderr / s.StdErr; s.StdErr > 0 {
+		s.Low, s.High = value-wider*(s.Value-s.Low), value+wider*(s.High-s.Value)
+	}
+	s.Value, s.StdErr = value, stderr
 }
 
 func statistics(list []Statistic) map[string]Statistic {

@@ -90,9 +90,58 @@ func TestMonitor(t *testing.T) {
 			t.Errorf("%s: %v after %v, p = %g", name, s, base[name], s.Adjusted)
 		}
 	}
-	within(t, "temperature", of["temperature"].Reading, 0.8*base["temperature"].Value, 4)
+	within(t, "temperature", of["temperature"].Reading, 0.8, 4)
 	if f := list[2].Fresh; !f.Valid() || math.Abs(math.Pow(1/(1+f.Value), 2)-0.8) > 0.05 {
 		t.Errorf("fresh %v", f)
+	}
+}
+
+// TestMonitorCoverage counts how often intervals hold the temperature at which
+// words, and points, were drawn.
+func TestMonitorCoverage(t *testing.T) {
+	repeats := 40
+	if *long {
+		repeats = 200
+	}
+	cloud := func(seed uint64, n int, temperature float64) *Embeddings {
+		r := rand.New(rand.NewPCG(seed, 2))
+		e := &Embeddings{Path: fmt.Sprint(seed), Rows: n}
+		for range n {
+			x := make([]float64, 4)
+			for j := range x {
+				x[j] = r.NormFloat64() * math.Sqrt(temperature)
+			}
+			e.x = append(e.x, x)
+		}
+		return e
+	}
+	for _, c := range []struct {
+		kind string
+		list func(k uint64) ([]Monitored, error)
+	}{
+		{"words", func(k uint64) ([]Monitored, error) {
+			return Monitor(t.Context(), []*Corpus{corpus(3*k, 400, 1), corpus(3*k+1, 300, 0.95)}, k)
+		}},
+		{"points", func(k uint64) ([]Monitored, error) {
+			return MonitorEmbeddings(t.Context(), []*Embeddings{cloud(3*k, 500, 1), cloud(3*k+1, 300, 0.95)}, k)
+		}},
+	} {
+		inside, mean := 0, 0.0
+		for k := range repeats {
+			list, err := c.list(uint64(k))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := statistics(list[1].Statistics)["temperature"]
+			mean += s.Value / float64(repeats)
+			if math.Abs(s.Value-0.95) < 2*s.StdErr {
+				inside++
+			}
+		}
+		t.Logf("%s: within two standard errors %d of %d, mean %.4f", c.kind, inside, repeats, mean)
+		if share := float64(inside) / float64(repeats); share < 0.85 {
+			t.Errorf("%s: two standard errors hold the temperature in %.1f %%", c.kind, 100*share)
+		}
 	}
 }
 

@@ -1,27 +1,31 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"html/template"
 	"io"
+	"iter"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kelvin-ml/kelvin/calibration"
 	"github.com/kelvin-ml/kelvin/dataset"
+	"github.com/kelvin-ml/kelvin/nn"
 	"github.com/kelvin-ml/kelvin/report"
 	"github.com/kelvin-ml/kelvin/thermo"
+	"github.com/kelvin-ml/kelvin/training"
 )
 
 type calibrateFlags struct {
+	measureFlags
 	logits, labels string
 	folds          int
 	seed           uint64
-	html           string
-	asJSON         bool
 }
 
 // vectorLimit is the number of logits that vector scaling may hold in memory.
@@ -30,17 +34,33 @@ const vectorLimit = 1 << 26
 func newCalibrateCommand() *cobra.Command {
 	var f calibrateFlags
 	c := &cobra.Command{
-		Use:   "calibrate --logits FILE.npy --labels FILE.npy",
+		Use:   "calibrate (RUN|MODEL --data FILE | --logits FILE.npy --labels FILE.npy)",
 		Short: "Temperature of a classifier's logits: is it as sure as it is right?",
 		Long: `Reads the temperature T at which softmax(z/T) makes the labels most likely, with
 its profile-likelihood interval: above 1 the classifier is too sure, below 1 not
 sure enough. Dividing its logits by T calibrates it. Take examples that it was
 not trained on.`,
-		Example: "  kelvin calibrate --logits z.npy --labels y.npy --html calibration.html",
-		Args:    exactArgs(0),
-		RunE:    func(c *cobra.Command, _ []string) error { return runCalibrate(c, f) },
+		Example: "  kelvin calibrate model.onnx --data test.npz\n" +
+			"  kelvin calibrate --logits z.npy --labels y.npy --html calibration.html",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usagef("expected one network, got %d arguments", len(args))
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			if f.folds < 0 || f.folds == 1 || f.folds > 100 {
+				return usagef("--folds %d: expected 0, or 2 to 100", f.folds)
+			}
+			if len(args) == 1 {
+				return runCalibrateNetwork(c, args[0], f)
+			}
+			return runCalibrate(c, f)
+		},
 	}
 	flags := c.Flags()
+	flags.StringVar(&f.data, "data", "", "data `file` with class labels, for the logits of a network")
+	flags.StringVar(&f.arch, "arch", "", "architecture of weights alone: widths and activation, as in 64-128-10:relu, or a model.json")
 	flags.StringVar(&f.logits, "logits", "", "logits, examples × classes (`npy`); may be larger than memory")
 	flags.StringVar(&f.labels, "labels", "", "labels, integers from 0 (`npy`)")
 	flags.IntVar(&f.folds, "folds", 5, "folds of the cross-validation; 0 for none")
@@ -86,8 +106,10 @@ func newBeforeAfter(before, after thermo.Reading) beforeAfter {
 // A calibrateDocument is what kelvin calibrate --json prints.
 type calibrateDocument struct {
 	Schema      string           `json:"schema"`
-	Logits      string           `json:"logits"`
-	Labels      string           `json:"labels"`
+	Model       string           `json:"model,omitempty"`
+	Data        string           `json:"data,omitempty"`
+	Logits      string           `json:"logits,omitempty"`
+	Labels      string           `json:"labels,omitempty"`
 	Seed        uint64           `json:"seed"`
 	N           int              `json:"n"`
 	Classes     int              `json:"classes"`
@@ -120,10 +142,10 @@ type calibrationBin struct {
 
 func runCalibrate(cmd *cobra.Command, f calibrateFlags) error {
 	switch {
+	case f.data != "" || f.arch != "":
+		return usagef("--data and --arch are for a network: expected kelvin calibrate MODEL --data FILE")
 	case f.logits == "" || f.labels == "":
-		return usagef("expected --logits FILE.npy and --labels FILE.npy")
-	case f.folds < 0 || f.folds == 1 || f.folds > 100:
-		return usagef("--folds %d: expected 0, or 2 to 100", f.folds)
+		return usagef("expected a network and --data FILE, or --logits FILE.npy and --labels FILE.npy")
 	}
 	logits, err := dataset.OpenMatrix(f.logits)
 	if err != nil {
@@ -134,40 +156,112 @@ func runCalibrate(cmd *cobra.Command, f calibrateFlags) error {
 	if err != nil {
 		return err
 	}
-	c, err := calibrate(cmd.Context(), logits, labels, f)
-	if err != nil {
-		return fmt.Errorf("calibrating %s with %s: %w", f.logits, f.labels, err)
+	if logits.Rows != len(labels) {
+		return fmt.Errorf("calibrating %s with %s: expected a row of logits for every label, got %d rows and %d labels", f.logits, f.labels, logits.Rows, len(labels))
 	}
-	document := newCalibrateDocument(c, f)
-	if f.html != "" {
-		if err := document.writeHTML(f.html); err != nil {
-			return err
-		}
-	}
-	if f.asJSON {
-		return printJSON(cmd.OutOrStdout(), document)
-	}
-	return document.print(cmd.OutOrStdout())
+	return calibrate(cmd, logits, labels, f, &calibrateDocument{Logits: f.logits, Labels: f.labels})
 }
 
-func calibrate(ctx context.Context, logits *dataset.Matrix, labels []int32, f calibrateFlags) (*calibration.Calibration, error) {
-	if logits.Rows != len(labels) {
-		return nil, fmt.Errorf("expected a row of logits for every label, got %d rows and %d labels", logits.Rows, len(labels))
+func runCalibrateNetwork(cmd *cobra.Command, path string, f calibrateFlags) error {
+	switch {
+	case f.logits != "" || f.labels != "":
+		return usagef("--logits and --labels go without a network")
+	case f.data == "":
+		return usagef("expected --data FILE")
 	}
+	set, err := dataset.Open(f.data)
+	if err != nil {
+		return err
+	}
+	if set.Labels == nil {
+		return fmt.Errorf("calibrating %s: expected class labels in %s, got none", path, f.data)
+	}
+	network, err := openNetwork(path, set, &f.measureFlags)
+	if err != nil {
+		return err
+	}
+	logits, err := networkLogits(cmd.Context(), network, set)
+	if err != nil {
+		return fmt.Errorf("calibrating %s on %s: %w", path, f.data, err)
+	}
+	return calibrate(cmd, logits, set.Labels, f, &calibrateDocument{Model: path, Data: f.data})
+}
+
+// logitRows are logits in memory, row by row.
+type logitRows struct {
+	values  []float32
+	columns int
+}
+
+// All yields the rows in a buffer of its own, as calibration.Source asks.
+func (l logitRows) All() iter.Seq2[[]float64, error] {
+	return func(yield func([]float64, error) bool) {
+		row := make([]float64, l.columns)
+		for values := range slices.Chunk(l.values, l.columns) {
+			for i, v := range values {
+				row[i] = float64(v)
+			}
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
+}
+
+// networkLogits runs the network on all examples, with a row for every label.
+func networkLogits(ctx context.Context, network *nn.Network[float32], set *dataset.Set) (logitRows, error) {
+	if err := training.Check(network, set); err != nil {
+		return logitRows{}, err
+	}
+	shape := network.OutputShape()
+	logits := logitRows{columns: shape[len(shape)-1]}
+	var batch nn.Batch[float32]
+	indices := make([]int, set.N)
+	for i := range indices {
+		indices[i] = i
+	}
+	for some := range slices.Chunk(indices, 256) {
+		if err := ctx.Err(); err != nil {
+			return logits, err
+		}
+		training.Minibatch(set, some, &batch)
+		if _, err := network.Energy(batch); err != nil {
+			return logits, err
+		}
+		logits.values = append(logits.values, network.Outputs()...)
+	}
+	return logits, nil
+}
+
+// calibrate reads the temperature and prints it, in a document that says already
+// what was read.
+func calibrate(cmd *cobra.Command, logits calibration.Source, labels []int32, f calibrateFlags, d *calibrateDocument) error {
 	folds := min(f.folds, len(labels))
 	if folds < 2 {
 		folds = 0
 	}
-	return calibration.Calibrate(ctx, logits, labels, calibration.Options{Seed: f.seed, Folds: folds, VectorLimit: vectorLimit})
+	c, err := calibration.Calibrate(cmd.Context(), logits, labels, calibration.Options{Seed: f.seed, Folds: folds, VectorLimit: vectorLimit})
+	if err != nil {
+		return fmt.Errorf("calibrating %s: %w", cmp.Or(d.Model, d.Logits), err)
+	}
+	d.fill(c, f.seed)
+	if f.html != "" {
+		if err := d.writeHTML(f.html); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s\n", f.html)
+	}
+	if f.asJSON {
+		return printJSON(cmd.OutOrStdout(), d)
+	}
+	return d.print(cmd.OutOrStdout())
 }
 
-func newCalibrateDocument(c *calibration.Calibration, f calibrateFlags) *calibrateDocument {
-	d := &calibrateDocument{
-		Schema: schema, Logits: f.logits, Labels: f.labels, Seed: f.seed, N: c.N, Classes: c.Classes,
-		Temperature: newBounded(c.Temperature, c.Low, c.High),
-		NLL:         newBeforeAfter(c.Before.NLL, c.After.NLL), ECE: newBeforeAfter(c.Before.ECE, c.After.ECE),
-		Accuracy: c.Before.Accuracy, PerClass: c.PerClass, Findings: calibrationFindings(c),
-	}
+func (d *calibrateDocument) fill(c *calibration.Calibration, seed uint64) {
+	d.Schema, d.Seed, d.N, d.Classes = schema, seed, c.N, c.Classes
+	d.Temperature = newBounded(c.Temperature, c.Low, c.High)
+	d.NLL, d.ECE = newBeforeAfter(c.Before.NLL, c.After.NLL), newBeforeAfter(c.Before.ECE, c.After.ECE)
+	d.Accuracy, d.PerClass, d.Findings = c.Before.Accuracy, c.PerClass, calibrationFindings(c)
 	if c.Folds > 0 {
 		d.HeldOut = &heldOut{c.Folds, c.HeldOutUnchanged, c.HeldOut, c.HeldOutVector, c.VectorExamples}
 	}
@@ -179,7 +273,6 @@ func newCalibrateDocument(c *calibration.Calibration, f calibrateFlags) *calibra
 			*side.to = append(*side.to, calibrationBin(b))
 		}
 	}
-	return d
 }
 
 // calibrationFindings says what to do about the temperature.
@@ -272,8 +365,8 @@ func (d *calibrateDocument) writeHTML(path string) error {
 		}
 	}
 	page := report.Page{
-		Title: "Calibration of " + d.Logits,
-		Facts: []report.Fact{{Label: "examples", Value: fmt.Sprintf("%d, of %d classes", d.N, d.Classes)}, {Label: "labels", Value: d.Labels}, {Label: "seed", Value: fmt.Sprint(d.Seed)}},
+		Title: "Calibration of " + cmp.Or(d.Model, d.Logits),
+		Facts: []report.Fact{{Label: "examples", Value: fmt.Sprintf("%d, of %d classes", d.N, d.Classes)}, {Label: "labels", Value: cmp.Or(d.Data, d.Labels)}, {Label: "seed", Value: fmt.Sprint(d.Seed)}},
 		Figures: []report.Figure{temperature,
 			d.NLL.figure("nll", "nat"), d.ECE.figure("expected calibration error", "1")},
 		Findings: d.Findings,

@@ -3,11 +3,15 @@
 //
 //	go run ./examples/collapse docs/img/heat-death.svg
 //	go run ./examples/collapse -power docs/img/collapse-power.svg
+//	go run ./examples/collapse -corpora generations
 //
-// With -power it draws how often the monitor of corpora finds a change.
+// With -power it draws how often the monitor of corpora finds a change; with
+// -corpora it writes corpora whose words are drawn at 1, 0.97 and 0.9.
 package main
 
 import (
+	"errors"
+	"flag"
 	"fmt"
 	"log"
 	"math/rand/v2"
@@ -25,16 +29,21 @@ const (
 )
 
 func main() {
-	if len(os.Args) == 3 && os.Args[1] == "-power" {
-		if err := drawPower(os.Args[2]); err != nil {
-			log.Fatal(err)
-		}
-		return
+	power := flag.String("power", "", "draw the power of the monitor to this `file`")
+	corpora := flag.String("corpora", "", "write generations to this `folder`")
+	flag.Parse()
+	var err error
+	switch {
+	case *power != "":
+		err = drawPower(*power)
+	case *corpora != "":
+		err = writeGenerations(*corpora)
+	case flag.NArg() == 1:
+		err = os.WriteFile(flag.Arg(0), []byte(draw()), 0o644)
+	default:
+		err = errors.New("expected the file to write, -power FILE or -corpora FOLDER")
 	}
-	if len(os.Args) != 2 {
-		log.Fatal("expected the file to write, or -power and the file")
-	}
-	if err := os.WriteFile(os.Args[1], []byte(draw()), 0o644); err != nil {
+	if err != nil {
 		log.Fatal(err)
 	}
 }

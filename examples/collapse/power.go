@@ -69,6 +69,16 @@ func drawPower(file string) error {
 
 // words writes a corpus whose words are drawn at a temperature, and reads it.
 func words(dir, name string, docs int, t float64, seed uint64) (*collapse.Corpus, error) {
+	path := filepath.Join(dir, name)
+	if err := writeWords(path, docs, t, seed); err != nil {
+		return nil, err
+	}
+	return collapse.ReadCorpus(context.Background(), path, docs, seed)
+}
+
+// writeWords writes documents of some thirty of 500 words, whose frequencies at
+// temperature 1 follow Zipf's law.
+func writeWords(path string, docs int, t float64, seed uint64) error {
 	r := rand.New(rand.NewPCG(seed, math.Float64bits(t)))
 	var cumulative []float64
 	sum := 0.0
@@ -88,9 +98,18 @@ func words(dir, name string, docs int, t float64, seed uint64) (*collapse.Corpus
 		}
 		b.WriteString("\"\n")
 	}
-	path := filepath.Join(dir, name)
-	if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
-		return nil, err
+	return os.WriteFile(path, []byte(b.String()), 0o644)
+}
+
+// writeGenerations writes three corpora, each sampled at a lower temperature.
+func writeGenerations(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
 	}
-	return collapse.ReadCorpus(context.Background(), path, docs, seed)
+	for i, t := range []float64{1, 0.97, 0.9} {
+		if err := writeWords(filepath.Join(dir, fmt.Sprintf("g%d.jsonl", i)), 20000, t, 1); err != nil {
+			return err
+		}
+	}
+	return nil
 }
