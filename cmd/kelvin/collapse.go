@@ -18,8 +18,8 @@ func newCollapseCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "collapse",
 		Short: "Generative models trained on their own output: do they freeze or heat up?",
-		Args:  exactArgs(0),
-		RunE:  func(c *cobra.Command, _ []string) error { return usagef("expected simulate, phase or monitor") },
+		Args:  subcommand,
+		RunE:  help,
 	}
 	c.AddCommand(newCollapseSimulateCommand(), newCollapsePhaseCommand(), newCollapseMonitorCommand())
 	return c

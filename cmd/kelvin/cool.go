@@ -25,8 +25,8 @@ func newCoolCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "cool",
 		Short: "The temperature of a chip in kelvins, and thermoelectric coolers on it",
-		Args:  exactArgs(0),
-		RunE:  func(*cobra.Command, []string) error { return usagef("expected map or optimise") },
+		Args:  subcommand,
+		RunE:  help,
 	}
 	c.AddCommand(newCoolMapCommand(), newCoolOptimiseCommand())
 	return c

@@ -16,10 +16,8 @@ func newDataCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "data",
 		Short: "Make data sets and describe them",
-		Args:  exactArgs(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return cmd.Help()
-		},
+		Args:  subcommand,
+		RunE:  help,
 	}
 	cmd.AddCommand(newDataInfoCommand(), newDataMakeCommand(), newDataTextCommand())
 	return cmd

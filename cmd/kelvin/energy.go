@@ -17,10 +17,8 @@ func newEnergyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "energy",
 		Short: "What training costs in joules, and how to pay less",
-		Args:  exactArgs(0),
-		RunE: func(*cobra.Command, []string) error {
-			return usagef("expected plan, simulate, pipeline, efficiency or log")
-		},
+		Args:  subcommand,
+		RunE:  help,
 	}
 	c.AddCommand(newEnergyPlanCommand(), newEnergySimulateCommand(), newEnergyPipelineCommand(), newEnergyEfficiencyCommand(), newEnergyLogCommand())
 	return c

@@ -22,8 +22,8 @@ func newIsingCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ising",
 		Short: "Simulate the Ising model, learn its critical temperature, read temperatures off spins",
-		Args:  exactArgs(0),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:  subcommand,
+		RunE:  help,
 	}
 	cmd.AddCommand(newIsingRunCommand(), newIsingLearnCommand(), newIsingThermometerCommand())
 	return cmd

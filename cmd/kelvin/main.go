@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -55,38 +57,41 @@ func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "kelvin",
 		Short:         "A thermometer for machine-learning systems",
+		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Args:          subcommand,
+		RunE:          help,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(
-		newCalibrateCommand(),
-		newCapacityCommand(),
-		newCollapseCommand(),
-		newCompareCommand(),
-		newCoolCommand(),
-		newCurvatureCommand(),
-		newDataCommand(),
-		newDecodeCommand(),
-		newDemoCommand(),
-		newDriftCommand(),
-		newEnergyCommand(),
-		newEngineCommand(),
-		newImportCommand(),
-		newIsingCommand(),
-		newLLCCommand(),
-		newMeasureCommand(),
-		newReportCommand(),
-		newSampleCommand(),
-		newServeCommand(),
-		newSpectrumCommand(),
-		newTheoryCommand(),
-		newTrainCommand(),
-		newTransitionsCommand(),
-		newWatchCommand(),
-		// one line per subcommand, alphabetical
-	)
+	for _, group := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"Start here:", []*cobra.Command{newDemoCommand()}},
+		{"Read a model:", []*cobra.Command{newMeasureCommand(), newEngineCommand(), newCurvatureCommand(), newCompareCommand(), newSpectrumCommand(),
+			newCalibrateCommand(), newDecodeCommand(), newDriftCommand()}},
+		{"Watch training:", []*cobra.Command{newServeCommand(), newWatchCommand(), newTransitionsCommand(), newReportCommand(), newImportCommand()}},
+		{"Sample at a temperature:", []*cobra.Command{newSampleCommand(), newCapacityCommand(), newLLCCommand()}},
+		{"Case studies:", []*cobra.Command{newIsingCommand(), newEnergyCommand(), newCoolCommand(), newCollapseCommand()}},
+		{"Data, training, closed forms:", []*cobra.Command{newDataCommand(), newTrainCommand(), newTheoryCommand()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: group.title, Title: group.title})
+		for _, c := range group.commands {
+			c.GroupID = group.title
+			root.AddCommand(c)
+		}
+	}
 	return root
+}
+
+// version is that of the module, or the revision it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return info.Main.Version + " " + info.GoVersion
 }
 
 // usageError marks an error in the command line itself: exit status 2.
@@ -108,6 +113,21 @@ func exactArgs(n int) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// help and subcommand are what a command without an action of its own does.
+func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+
+func subcommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	suggestion := ""
+	cmd.SuggestionsMinimumDistance = 1 // a letter wrong, missing or too many
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		suggestion = fmt.Sprintf(", did you mean %s?", strings.Join(near, " or "))
+	}
+	return usagef("unknown command %q%s (see %s --help)", args[0], suggestion, cmd.CommandPath())
 }
 
 // printJSON writes one JSON document. Documents carry "schema": schema.

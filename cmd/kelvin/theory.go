@@ -17,8 +17,8 @@ func newTheoryCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "theory",
 		Short: "Closed forms: linear models, softmax, work efficiency",
-		Args:  exactArgs(0),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:  subcommand,
+		RunE:  help,
 	}
 	cmd.AddCommand(newTheoryEfficiencyCommand(), newTheoryLinearCommand(), newTheorySoftmaxCommand())
 	return cmd
