@@ -18,6 +18,17 @@ func exps(x, y []float32) {
 	}
 }
 
+// exponentials replaces every element of x by e^x: in float32 as exps does.
+func exponentials[T Float](x []T) {
+	if single, ok := any(x).([]float32); ok {
+		exps(single, single)
+		return
+	}
+	for i, v := range x {
+		x[i] = T(math.Exp(float64(v)))
+	}
+}
+
 // exp32 is e^x for |x| ≤ 87: e^x = 2ⁿe^r with |r| ≤ ln(2)/2, and a polynomial in r
 // of relative error 3e-9. exp_amd64.s does the same.
 func exp32(x float32) float32 {

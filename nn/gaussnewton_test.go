@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"gonum.org/v1/gonum/floats"
 )
 
 // TestGaussNewton compares products with JᵀSJ, whose Jacobian J comes from
@@ -79,7 +81,7 @@ func lossCurvature(n *Network[float64], b Batch[float64], u []float64) []float64
 		rows := len(u) / classes
 		for r := range rows {
 			z, ur := n.Outputs()[r*classes:(r+1)*classes], u[r*classes:(r+1)*classes]
-			lse, mean := logSumExp(z), 0.0
+			lse, mean := floats.LogSumExp(z), 0.0
 			for c := range z {
 				mean += math.Exp(z[c]-lse) * ur[c]
 			}

@@ -20,12 +20,16 @@ type loss[T Float] struct {
 	kind          lossKind
 	classes, rows int
 	logSums       []float64 // ln Σ e^z of every row, for ce
+	scratch       []T       // exponentials of some rows
 }
 
 // value writes the loss of each example.
 func (l *loss[T]) value(b Batch[T], z []T, losses []float64) {
+	if l.kind == crossEntropy {
+		l.crossEntropies(b.Labels, z, losses)
+		return
+	}
 	size := l.rows * l.classes
-	l.logSums = fit(l.logSums, len(losses)*l.rows)
 	for i := range losses {
 		out := z[i*size : (i+1)*size]
 		sum := 0.0
@@ -41,28 +45,43 @@ func (l *loss[T]) value(b Batch[T], z []T, losses []float64) {
 				sum += math.Abs(float64(out[j]) - float64(t))
 			}
 			losses[i] = sum / float64(size)
-		case crossEntropy:
-			for r := range l.rows {
-				row := out[r*l.classes : (r+1)*l.classes]
-				at := i*l.rows + r
-				l.logSums[at] = logSumExp(row)
-				sum += l.logSums[at] - float64(row[b.Labels[at]])
-			}
-			losses[i] = sum / float64(l.rows)
 		}
 	}
 }
 
-func logSumExp[T Float](row []T) float64 {
-	top := row[0]
-	for _, v := range row {
-		top = max(top, v)
+// atOnce is about how many exponentials are taken at a time: as many as stay in
+// the first-level cache.
+const atOnce = 1 << 12
+
+// crossEntropies writes the mean loss of each example's rows, and keeps the
+// logarithms of the rows' sums.
+func (l *loss[T]) crossEntropies(labels []int32, z []T, losses []float64) {
+	clear(losses)
+	l.logSums = fit(l.logSums, len(labels))
+	rows := max(atOnce/l.classes, 1)
+	for first := 0; first < len(labels); first += rows {
+		count := min(rows, len(labels)-first)
+		z := z[first*l.classes : (first+count)*l.classes]
+		l.scratch = fit(l.scratch, len(z))
+		tops := l.logSums[first : first+count]
+		for r := range tops {
+			row, shifted := z[r*l.classes:(r+1)*l.classes], l.scratch[r*l.classes:(r+1)*l.classes]
+			top := row[0]
+			for _, v := range row {
+				top = max(top, v)
+			}
+			for j, v := range row {
+				shifted[j] = v - top
+			}
+			tops[r] = float64(top)
+		}
+		exponentials(l.scratch)
+		for r, top := range tops {
+			at := first + r
+			l.logSums[at] = top + math.Log(total(l.scratch[r*l.classes:(r+1)*l.classes]))
+			losses[at/l.rows] += (l.logSums[at] - float64(z[r*l.classes+int(labels[at])])) / float64(l.rows)
+		}
 	}
-	sum := 0.0
-	for _, v := range row {
-		sum += math.Exp(float64(v - top))
-	}
-	return float64(top) + math.Log(sum)
 }
 
 // adjoint writes the derivative of the batch's mean loss by the outputs.
@@ -87,16 +106,25 @@ func (l *loss[T]) adjoint(b Batch[T], y *node[T]) {
 		}
 	case crossEntropy:
 		scale *= float64(l.classes)
+		l.probabilities(y.a, y.d)
 		for r, label := range b.Labels {
-			row := y.a[r*l.classes : (r+1)*l.classes]
-			d := y.d[r*l.classes : (r+1)*l.classes]
-			lse := l.logSums[r]
-			for j, v := range row {
-				d[j] = T(scale * math.Exp(float64(v)-lse))
-			}
-			d[label] -= T(scale)
+			y.d[r*l.classes+int(label)]--
+		}
+		for j := range y.d {
+			y.d[j] *= T(scale)
 		}
 	}
+}
+
+// probabilities writes e^z/Σe^z of each row to p.
+func (l *loss[T]) probabilities(z, p []T) {
+	for r, logSum := range l.logSums {
+		row := p[r*l.classes : (r+1)*l.classes]
+		for j, v := range z[r*l.classes : (r+1)*l.classes] {
+			row[j] = T(float64(v) - logSum)
+		}
+	}
+	exponentials(p)
 }
 
 // cotangent writes the tangent of the adjoint: the loss's Hessian by the
@@ -113,15 +141,13 @@ func (l *loss[T]) cotangent(b Batch[T], y *node[T]) {
 		clear(y.dt)
 	case crossEntropy:
 		scale *= float64(l.classes)
+		l.probabilities(y.a, y.dt)
 		for r := range b.Labels {
-			row := y.a[r*l.classes : (r+1)*l.classes]
 			at := y.at[r*l.classes : (r+1)*l.classes]
 			dt := y.dt[r*l.classes : (r+1)*l.classes]
-			lse, mean := l.logSums[r], 0.0
-			for j, v := range row {
-				prob := math.Exp(float64(v) - lse)
-				dt[j] = T(prob)
-				mean += prob * float64(at[j])
+			mean := 0.0
+			for j, p := range dt {
+				mean += float64(p) * float64(at[j])
 			}
 			for j, t := range at {
 				dt[j] = T(scale * float64(dt[j]) * (float64(t) - mean))

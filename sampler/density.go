@@ -108,7 +108,7 @@ func addMomentum(s *State, rng *rand.Rand) {
 
 // lost is the error of an unadjusted kernel whose energy is no longer finite.
 func lost(s *State, step float64) error {
-	if finite(s.Energy) && finite(sumSquares(s.Gradient)) {
+	if finite(s.Energy) && allFinite(s.Gradient) {
 		return nil
 	}
 	return fmt.Errorf("step %d: the energy became %v: the step size %g is too large, or the energy is not defined here", s.Steps, s.Energy, step)
@@ -122,6 +122,15 @@ func checkStep(kernel string, step float64) error {
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+func allFinite(x []float64) bool {
+	for _, v := range x {
+		if v-v != 0 {
+			return false
+		}
+	}
+	return true
+}
 
 func sumSquares(x []float64) float64 {
 	var sum float64

@@ -28,11 +28,22 @@ func (k SGLD) Init(d Density, theta []float64, temperature float64, _ *rand.Rand
 
 // Step implements [Kernel].
 func (k SGLD) Step(d Density, s *State, rng *rand.Rand) (Info, error) {
-	noise := math.Sqrt(2 * k.StepSize * s.Temperature)
+	size := math.Sqrt(2 * k.StepSize * s.Temperature)
+	noise := s.noise(rng)
 	for i, g := range s.Gradient {
-		s.Theta[i] += noise*rng.NormFloat64() - k.StepSize*g
+		s.Theta[i] += size*noise[i] - k.StepSize*g
 	}
 	return s.arrive(d, k.StepSize)
+}
+
+// noise returns independent draws from N(0, 1), one a parameter, in a buffer that
+// the next call overwrites.
+func (s *State) noise(rng *rand.Rand) []float64 {
+	w := s.workspace()
+	x := w.get()
+	normals(x, rng)
+	w.put(x)
+	return x
 }
 
 // arrive evaluates the gradient where an unadjusted kernel has moved to.
@@ -82,12 +93,13 @@ func (k PSGLD) Init(d Density, theta []float64, temperature float64, _ *rand.Ran
 // Step implements [Kernel].
 func (k PSGLD) Step(d Density, s *State, rng *rand.Rand) (Info, error) {
 	adapt := s.Steps < k.Adapt
+	noise := s.noise(rng)
 	for i, g := range s.Gradient {
 		if adapt {
 			s.Scale[i] = k.Decay*s.Scale[i] + (1-k.Decay)*g*g
 		}
 		step := k.StepSize / (k.Floor + math.Sqrt(s.Scale[i]))
-		s.Theta[i] += math.Sqrt(2*step*s.Temperature)*rng.NormFloat64() - step*g
+		s.Theta[i] += math.Sqrt(2*step*s.Temperature)*noise[i] - step*g
 	}
 	return s.arrive(d, k.StepSize)
 }

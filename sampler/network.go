@@ -16,10 +16,10 @@ import (
 // Sums are in float64, signals in float32. It must not be used by two chains at
 // once: give each its own.
 type NetworkEnergy struct {
-	network *nn.Network[float32]
-	set     *dataset.Set
-	whole   nn.Batch[float32]
-	prior   float64 // standard deviation of the prior; 0: flat
+	network   *nn.Network[float32]
+	set       *dataset.Set
+	whole     nn.Batch[float32]
+	precision float64 // 1/variance of the prior; 0: flat
 
 	size  int // examples in a minibatch; 0: all of them
 	rng   *rand.Rand
@@ -34,8 +34,10 @@ func NewNetworkEnergy(network *nn.Network[float32], set *dataset.Set, prior floa
 	if !(prior >= 0) || math.IsInf(prior, 0) {
 		return nil, fmt.Errorf("network posterior: expected a prior of standard deviation above 0 (0: flat), got %v", prior)
 	}
-	e := &NetworkEnergy{network: network.Clone(), set: set, prior: prior,
-		whole: nn.Batch[float32]{X: set.X, N: set.N, Labels: set.Labels, Y: set.Y}}
+	e := &NetworkEnergy{network: network.Clone(), set: set, whole: nn.Batch[float32]{X: set.X, N: set.N, Labels: set.Labels, Y: set.Y}}
+	if prior > 0 {
+		e.precision = 1 / (prior * prior)
+	}
 	if _, err := e.network.Energy(e.whole); err != nil {
 		return nil, fmt.Errorf("network posterior: %w", err)
 	}
@@ -98,22 +100,15 @@ func (e *NetworkEnergy) Gradient(theta, gradient []float64) float64 {
 		return math.Inf(1)
 	}
 	n := float64(e.set.N)
-	for i, g := range e.network.Grad {
-		gradient[i] = n * float64(g)
-	}
-	if e.prior > 0 {
-		for i, v := range theta {
-			gradient[i] += v / (e.prior * e.prior)
-		}
+	theta = theta[:len(gradient)]
+	for i, g := range e.network.Grad[:len(gradient)] {
+		gradient[i] = n*float64(g) + e.precision*theta[i]
 	}
 	return n*mean + e.priorEnergy(theta)
 }
 
 func (e *NetworkEnergy) priorEnergy(theta []float64) float64 {
-	if e.prior == 0 {
-		return 0
-	}
-	return sumSquares(theta) / (2 * e.prior * e.prior)
+	return e.precision / 2 * sumSquares(theta)
 }
 
 func (e *NetworkEnergy) load(theta []float64) {

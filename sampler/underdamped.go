@@ -35,11 +35,12 @@ func (k SGHMC) Init(d Density, theta []float64, temperature float64, rng *rand.R
 func (k SGHMC) Step(d Density, s *State, rng *rand.Rand) (Info, error) {
 	h := k.StepSize
 	keep := math.Exp(-k.Friction * h)
-	noise := math.Sqrt(s.Temperature * (1 - keep*keep))
+	size := math.Sqrt(s.Temperature * (1 - keep*keep))
+	noise := s.noise(rng)
 	for i, p := range s.Momentum {
 		p -= h / 2 * s.Gradient[i]
 		s.Theta[i] += h / 2 * p
-		p = keep*p + noise*rng.NormFloat64()
+		p = keep*p + size*noise[i]
 		s.Theta[i] += h / 2 * p
 		s.Momentum[i] = p
 	}
@@ -98,9 +99,10 @@ func (k SGNHT) Step(d Density, s *State, rng *rand.Rand) (Info, error) {
 	if math.Abs(xi*h) > 1e-8 {
 		variance = -math.Expm1(-2*xi*h) / xi
 	}
-	noise := math.Sqrt(k.Diffusion * s.Temperature * variance)
+	size := math.Sqrt(k.Diffusion * s.Temperature * variance)
+	noise := s.noise(rng)
 	for i := range s.Momentum {
-		s.Momentum[i] = keep*s.Momentum[i] + noise*rng.NormFloat64()
+		s.Momentum[i] = keep*s.Momentum[i] + size*noise[i]
 	}
 	s.Thermostat += h / 2 * (kineticTemperature(s.Momentum) - s.Temperature)
 	for i, p := range s.Momentum {

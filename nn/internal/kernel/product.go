@@ -201,6 +201,9 @@ func (s *set) pack(dst []float32, width, lanes int, src []float32, lane, term, t
 	}
 	done := 0
 	switch {
+	case lanes == 6 && width == 6:
+		packSix(dst, src, lane, term, terms)
+		return
 	case lanes < 8 || s.copy8 == nil: // all in Go, below
 	case term == 1:
 		if done = terms &^ 7; done == 0 {
@@ -227,5 +230,25 @@ func (s *set) pack(dst []float32, width, lanes int, src []float32, lane, term, t
 		for p := done; p < terms; p++ {
 			dst[p*width+l] = src[l*lane+p*term]
 		}
+	}
+}
+
+// packSix is pack for the panels of A that AVX2 takes, which are too narrow for
+// the steps in assembly. What the loops read and write is bounded in advance.
+func packSix(dst, src []float32, lane, term, terms int) {
+	if term == 1 {
+		a, b, c := src[:terms], src[lane:][:terms], src[2*lane:][:terms]
+		d, e, f := src[3*lane:][:terms], src[4*lane:][:terms], src[5*lane:][:terms]
+		for p := range a {
+			o := (*[6]float32)(dst)
+			o[0], o[1], o[2], o[3], o[4], o[5] = a[p], b[p], c[p], d[p], e[p], f[p]
+			dst = dst[6:]
+		}
+		return
+	}
+	for p := range terms {
+		i, o := (*[6]float32)(src[p*term:]), (*[6]float32)(dst)
+		o[0], o[1], o[2], o[3], o[4], o[5] = i[0], i[1], i[2], i[3], i[4], i[5]
+		dst = dst[6:]
 	}
 }
