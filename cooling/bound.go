@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	mostRounds   = 30
-	contractions = 2
+	mostRounds   = 30 // of narrowing a box
+	contractions = 10 // of the intervals of temperatures, a round
 )
 
 // A box is a range of currents and a bound of the peak in it.
@@ -67,9 +67,6 @@ func (o *optimiser) prove(ctx context.Context, s *Solution, options Options) {
 		b := heap.Pop(queue).(box)
 		k := b.widest
 		middle := (b.low[k] + b.high[k]) / 2
-		if i := o.best.currents[k]; i > b.low[k]+0.1*(b.high[k]-b.low[k]) && i < b.high[k]-0.1*(b.high[k]-b.low[k]) {
-			middle = i
-		}
 		for _, upper := range []bool{false, true} {
 			half := box{low: slices.Clone(b.low), high: slices.Clone(b.high)}
 			if upper {
@@ -93,14 +90,20 @@ func (o *optimiser) prove(ctx context.Context, s *Solution, options Options) {
 //
 // exactly, at the port temperatures of I. The same holds for the temperature of any
 // one port, which narrows their intervals, which narrow X, which raises the bound,
-// which narrows the currents; and again, as long as it helps.
+// which narrows the currents; and again, as long as it helps. Where the box is small
+// enough for Φ to be nearly convex, so is its bound (convex).
 func (o *optimiser) bound(b *box, weights []float64, target, cap float64) {
 	b.bound = math.Inf(-1)
 	b.widest = widest(b)
+	prices := []float64{0}
 	for range mostRounds {
 		before, wide := b.bound, width(b)
-		if !o.narrow(b, weights, target, cap) || b.bound >= target-Tolerance {
+		if !o.narrow(b, weights, target, cap, prices) || b.bound >= target-Tolerance {
 			return
+		}
+		if len(prices) == 1 { // it takes more
+			prices = []float64{0, 0.5, 1, 2}
+			continue
 		}
 		if b.bound < before+0.02*(target-before) && width(b) > 0.98*wide {
 			return
@@ -127,11 +130,6 @@ func (q quadratic) least() float64 {
 	return min(bottom(q.xHigh, q.at, q.high), bottom(q.xLow, q.low, q.at))
 }
 
-// most is its largest value: it is convex on both sides of at, where it is 0.
-func (q quadratic) most() float64 {
-	return max(0, q.value(q.high, q.xLow), q.value(q.low, q.xHigh))
-}
-
 // within returns the part of the interval where it can be at most slack.
 func (q quadratic) within(slack float64) (low, high float64) {
 	// square·d² + (2·square·at − slope·x)·d ≤ slack for d = I − at.
@@ -146,7 +144,7 @@ func (q quadratic) within(slack float64) (low, high float64) {
 }
 
 // narrow goes through the bounds once; it reports whether they could be had.
-func (o *optimiser) narrow(b *box, weights []float64, target, cap float64) bool {
+func (o *optimiser) narrow(b *box, weights []float64, target, cap float64, prices []float64) bool {
 	m := len(o.Tiles)
 	at := make([]float64, m)
 	for k := range at {
@@ -162,19 +160,20 @@ func (o *optimiser) narrow(b *box, weights []float64, target, cap float64) bool 
 	if lambda == nil || !ok1 || !ok2 {
 		return false
 	}
-	o.contract(b, s, low, high)
-	total := -cap
-	for i, w := range weights {
-		total += w * s.watched[i]
+	var response mat.SymDense // of the ports to a watt at each
+	if s.factor.InverseTo(&response) != nil {
+		return false
 	}
-	power, _ := o.draw(s)
+	phi := -cap // at the point
+	for i, w := range weights {
+		phi += w * s.watched[i]
+	}
+	phi += o.price * o.total(s)
+	o.contract(b, s, &response, lambda, low, high, target-phi, prices)
+	total, most := phi, -1.0
 	terms := make([]quadratic, m)
-	most := -1.0
-	for k, t := range o.Tiles {
-		total += o.price * power[k]
-		c, h := lambda[2*k]+o.price, lambda[2*k+1]+o.price
-		terms[k] = quadratic{t.Resistance * ((lambda[2*k]+lambda[2*k+1])/2 + o.price), t.Seebeck, at[k], b.low[k], b.high[k],
-			c*low[2*k] - h*high[2*k+1], c*high[2*k] - h*low[2*k+1]}
+	for k := range o.Tiles {
+		terms[k] = o.term(k, b, s, lambda[2*k]+o.price, lambda[2*k+1]+o.price, low, high)
 		least := terms[k].least()
 		total += least
 		if -least > most {
@@ -190,34 +189,63 @@ func (o *optimiser) narrow(b *box, weights []float64, target, cap float64) bool 
 			b.low[k], b.high[k] = q.within(slack)
 		}
 	}
+	o.convex(b, s, lambda, &response, low, high, phi, target)
 	return true
 }
 
-// contract narrows the intervals of the port temperatures by each other.
-func (o *optimiser) contract(b *box, s *state, low, high []float64) {
+// contract narrows the intervals of the port temperatures by each other and, where
+// prices are given, by how far Φ may rise: for any price μ ≥ 0 and sign σ,
+// σT_p(I) ≥ σT_p(I°) − μ·slack + Σ_k of the least of σ·(its term) + μ·(that of Φ).
+func (o *optimiser) contract(b *box, s *state, response *mat.SymDense, lambda, low, high []float64, slack float64, prices []float64) {
 	ports := len(low)
-	var inverse, response mat.Dense
-	identity := mat.NewDiagDense(ports, nil)
-	for p := range ports {
-		identity.SetDiag(p, 1)
+	sum := 0.0
+	for _, l := range lambda {
+		sum += l
 	}
-	if s.lu.SolveTo(&inverse, false, identity) != nil {
-		return
-	}
-	response.Mul(o.coupling, &inverse)
+	r := make([]float64, ports)
 	for range contractions {
+		moved := 0.0
 		for p := range ports {
-			r := response.RawRowView(p)
-			down, up := s.at[p], s.at[p]
-			for k, t := range o.Tiles {
-				c, h := r[2*k], r[2*k+1]
-				q := quadratic{t.Resistance * (c + h) / 2, t.Seebeck, s.currents[k], b.low[k], b.high[k], c*low[2*k] - h*high[2*k+1], c*high[2*k] - h*low[2*k+1]}
-				down += q.least()
-				up += q.most()
+			scale := 0.0
+			for q := range r {
+				r[q] = response.At(p, q)
+				scale += r[q] / sum
 			}
-			low[p], high[p] = max(low[p], down), min(high[p], up)
+			for _, price := range prices {
+				price *= scale
+				down, up := s.at[p]-price*slack, s.at[p]+price*slack
+				for k := range o.Tiles {
+					c, h := price*(lambda[2*k]+o.price), price*(lambda[2*k+1]+o.price)
+					down += o.term(k, b, s, c+r[2*k], h+r[2*k+1], low, high).least()
+					up -= o.term(k, b, s, c-r[2*k], h-r[2*k+1], low, high).least()
+				}
+				down, up = max(low[p], down), min(high[p], up)
+				moved = max(moved, (down-low[p]+high[p]-up)/(high[p]-low[p]))
+				low[p], high[p] = down, up
+			}
+		}
+		if !(moved > 0.05) {
+			return
 		}
 	}
+}
+
+// term is what tile k adds to a sum of temperatures that rises by c and h for a watt at
+// its cold and hot port.
+func (o *optimiser) term(k int, b *box, s *state, c, h float64, low, high []float64) quadratic {
+	t := &o.Tiles[k]
+	q := quadratic{square: t.Resistance * (c + h) / 2, slope: t.Seebeck, at: s.currents[k], low: b.low[k], high: b.high[k]}
+	if c >= 0 {
+		q.xLow, q.xHigh = c*low[2*k], c*high[2*k]
+	} else {
+		q.xLow, q.xHigh = c*high[2*k], c*low[2*k]
+	}
+	if h >= 0 {
+		q.xLow, q.xHigh = q.xLow-h*high[2*k+1], q.xHigh-h*low[2*k+1]
+	} else {
+		q.xLow, q.xHigh = q.xLow-h*low[2*k+1], q.xHigh-h*high[2*k+1]
+	}
+	return q
 }
 
 func width(b *box) float64 {
@@ -243,7 +271,7 @@ func widest(b *box) int {
 // take as at the highest currents, hot sides give and Joule heat is as at the
 // lowest.
 func (o *optimiser) coolest(b *box) (at []float64, ok bool) {
-	return o.extreme(network{o.coupling, o.bare}, b.high, b.low, b.low)
+	return o.extreme(o.Array.ports, b.high, b.low, b.low)
 }
 
 // hottest bounds them from above, for a chip that is nowhere above a temperature:
@@ -255,12 +283,8 @@ func (o *optimiser) hottest(b *box) (at []float64, ok bool) {
 func (o *optimiser) extreme(n network, cold, hot, joule []float64) (at []float64, ok bool) {
 	o.evaluations++
 	diagonal, source := o.loads(cold, hot, joule)
-	var lu mat.LU
-	heat, ok := n.solve(&lu, diagonal, source)
-	if !ok {
-		return nil, false
-	}
-	return n.temperatures(heat)
+	var factor mat.Cholesky
+	return n.solve(&factor, diagonal, source)
 }
 
 // hold factors the network with the chip held at a temperature.
@@ -280,8 +304,6 @@ func (o *optimiser) hold(kelvin float64) error {
 		return err
 	}
 	f.solve(source, make([]float64, len(source)))
-	r := o.responses(f)
-	ports := len(o.bare)
-	o.held = network{mat.DenseCopyOf(r.Slice(o.first, o.first+ports, 0, ports)), source[o.first:]}
+	o.held = newNetwork(f.schur(2*len(o.Tiles)), source[o.first:])
 	return nil
 }

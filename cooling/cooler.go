@@ -126,13 +126,12 @@ type Array struct {
 	Power []float64 // of the nodes
 	Bare  []float64 // temperatures of the nodes without coolers
 
-	off      []float64  // temperatures of the nodes with coolers that are off
-	ports    *mat.Dense // [node, port] response to a watt at a port
-	first    int        // node of the first port; cold and hot take turns
-	coupling *mat.Dense // [port, port]: its rows at the ports
-	watched  []int32    // nodes of the chip, whose highest temperature counts
-	response *mat.Dense // [watched, port]
-	bare     []float64  // of the ports, coolers off
+	off     []float64  // temperatures of the nodes with coolers that are off
+	first   int        // node of the first port; cold and hot take turns
+	ports   network    // what the ports see of all the rest
+	spread  *mat.Dense // [node, port]: how much a node warms for a kelvin at a port, the other ports held
+	watched []int32    // nodes of the chip, whose highest temperature counts
+	shown   *mat.Dense // [watched, port]: spread at the watched nodes
 }
 
 // NewArray places coolers on a grid model: their cold plates on the chip's last layer
@@ -154,7 +153,7 @@ func NewArray(m *Model, tiles []Tile, power []float64) (*Array, error) {
 	if a.off, err = a.Model.Steady(a.Power); err != nil {
 		return nil, err
 	}
-	a.bare = a.off[a.first:]
+	a.ports = newNetwork(a.Model.steady.schur(2*len(tiles)), a.off[a.first:])
 	for _, b := range m.blocks {
 		if b.trace != "" {
 			for _, s := range b.shares {
@@ -164,11 +163,10 @@ func NewArray(m *Model, tiles []Tile, power []float64) (*Array, error) {
 	}
 	slices.Sort(a.watched)
 	a.watched = slices.Compact(a.watched)
-	a.ports = a.responses(a.Model.steady)
-	a.coupling = mat.DenseCopyOf(a.ports.Slice(a.first, a.first+len(a.bare), 0, len(a.bare)))
-	a.response = mat.NewDense(len(a.watched), len(a.bare), nil)
+	a.spread = a.Model.steady.extend(2 * len(tiles))
+	a.shown = mat.NewDense(len(a.watched), 2*len(tiles), nil)
 	for i, node := range a.watched {
-		a.response.SetRow(i, a.ports.RawRowView(int(node)))
+		a.shown.SetRow(i, a.spread.RawRowView(int(node)))
 	}
 	return a, nil
 }
@@ -205,82 +203,89 @@ func withPlates(m *Model, tiles []Tile) (*Model, error) {
 		}
 		with.connect(c, h, t.Conductance)
 	}
+	with.giveWay(taken)
 	for i := len(m.capacity); i < len(with.capacity); i++ {
 		with.order = append(with.order, int32(i))
 	}
 	return &with, nil
 }
 
-// responses returns the temperatures of all nodes for a watt at every port, by a
-// factored network.
-func (a *Array) responses(f *factor) *mat.Dense {
-	n, ports := len(a.Power), len(a.bare)
-	r := mat.NewDense(n, ports, nil)
-	const together = 8
-	block, work := make([]float64, n*together), make([]float64, n*together)
-	for from := 0; from < ports; from += together {
-		clear(block)
-		count := min(together, ports-from)
-		for c := range count {
-			block[(a.first+from+c)*together+c] = 1
+// giveWay takes the legs' share of the interface material from the cells under coolers:
+// what is left conducts as much less.
+func (m *Model) giveWay(taken []bool) {
+	cells := m.Rows * m.Cols
+	for k := range m.edges {
+		e := &m.edges[k]
+		if int(e.j-e.i) != cells || !taken[int(e.i)%cells] {
+			continue
 		}
-		f.solve8(block, work)
-		for i := range n {
-			copy(r.RawRowView(i)[from:from+count], block[i*together:i*together+count])
+		more := m.joint[int(e.i)%cells] * legShare / (1 - legShare)
+		switch layer := int(e.i) / cells; {
+		case m.detailed && (layer == m.die-1 || layer == m.die-2):
+			e.g = 1 / (1/e.g + more/2) // half of the interface on either side of its node
+		case !m.detailed && layer == m.die-1:
+			e.g = 1 / (1/e.g + more)
 		}
 	}
-	return r
 }
 
 // A state is the array at some currents.
 type state struct {
 	currents []float64
-	lu       mat.LU    // of 1 + B·coupling, B what the coolers add to the conductances
-	heat     []float64 // into the network at the ports, W
-	at       []float64 // temperatures of the ports
-	watched  []float64 // of the chip
+	factor   mat.Cholesky // of the ports' conductances with those of the coolers
+	at       []float64    // temperatures of the ports
+	watched  []float64    // of the chip
 	peak     float64
 }
 
-// A network is what the ports see of their surroundings.
+// A network is what the ports see of their surroundings: conductances among them (the
+// Schur complement) and their temperatures when nothing is added.
 type network struct {
-	coupling *mat.Dense
-	bare     []float64
+	conductance *mat.SymDense
+	bare        []float64
+	flow        []float64 // conductance·bare
 }
 
-// solve returns the heat into the ports when conductances (which may be negative) and
-// sources are added to them; ok is false where there is no solution.
-func (n network) solve(lu *mat.LU, diagonal, source []float64) (heat []float64, ok bool) {
+func newNetwork(conductance *mat.SymDense, bare []float64) network {
+	n := network{conductance, bare, make([]float64, len(bare))}
+	mat.NewVecDense(len(bare), n.flow).MulVec(conductance, mat.NewVecDense(len(bare), bare))
+	return n
+}
+
+// solve returns the temperatures of the ports when conductances (which may be negative)
+// and sources are added to them. ok is false where there are none, because the
+// matrix is no longer positive: there lies the runaway.
+func (n network) solve(factor *mat.Cholesky, diagonal, source []float64) (at []float64, ok bool) {
 	ports := len(n.bare)
-	a := mat.NewDense(ports, ports, nil)
-	heat = make([]float64, ports)
+	a := mat.NewSymDense(ports, nil)
+	a.CopySym(n.conductance)
+	at = make([]float64, ports)
 	for p, d := range diagonal {
-		row := a.RawRowView(p)
-		for q, c := range n.coupling.RawRowView(p) {
-			row[q] = d * c
-		}
-		row[p]++
-		heat[p] = source[p] - d*n.bare[p]
+		a.SetSym(p, p, a.At(p, p)+d)
+		at[p] = n.flow[p] + source[p]
 	}
-	if lu.Factorize(a); lu.Cond() > 1e14 {
+	if !factor.Factorize(a) {
 		return nil, false
 	}
-	x := mat.NewVecDense(ports, heat)
-	return heat, lu.SolveVecTo(x, false, x) == nil
-}
-
-// temperatures returns those of the ports for heats into them; ok is false when they
-// are none: below absolute zero lies the runaway.
-func (n network) temperatures(heat []float64) (at []float64, ok bool) {
-	at = make([]float64, len(heat))
-	v := mat.NewVecDense(len(at), at)
-	v.MulVec(n.coupling, mat.NewVecDense(len(heat), heat))
-	for p := range at {
-		if at[p] += n.bare[p]; !(at[p] > 0) || math.IsInf(at[p], 1) {
+	x := mat.NewVecDense(ports, at)
+	if factor.SolveVecTo(x, x) != nil {
+		return nil, false
+	}
+	for _, t := range at {
+		if !(t > 0) || math.IsInf(t, 1) {
 			return nil, false
 		}
 	}
 	return at, true
+}
+
+// away returns how far ports are from the temperatures they have with coolers off.
+func (n network) away(at []float64) *mat.VecDense {
+	d := mat.NewVecDense(len(at), nil)
+	for p, t := range at {
+		d.SetVec(p, t-n.bare[p])
+	}
+	return d
 }
 
 // loads returns what coolers add at the ports: conductances at currents of their cold
@@ -296,18 +301,12 @@ func (a *Array) loads(cold, hot, joule []float64) (diagonal, source []float64) {
 // solveAt solves the array at currents; ok is false where a cooler runs away: where it
 // would pump more heat than its hot side can give off.
 func (a *Array) solveAt(currents []float64) (s *state, ok bool) {
-	s = &state{currents: currents, peak: math.Inf(-1)}
+	s = &state{currents: currents, peak: math.Inf(-1), watched: make([]float64, len(a.watched))}
 	diagonal, source := a.loads(currents, currents, currents)
-	n := network{a.coupling, a.bare}
-	if s.heat, ok = n.solve(&s.lu, diagonal, source); !ok {
+	if s.at, ok = a.ports.solve(&s.factor, diagonal, source); !ok {
 		return nil, false
 	}
-	if s.at, ok = n.temperatures(s.heat); !ok {
-		return nil, false
-	}
-	s.watched = make([]float64, len(a.watched))
-	v := mat.NewVecDense(len(s.watched), s.watched)
-	v.MulVec(a.response, mat.NewVecDense(len(s.heat), s.heat))
+	mat.NewVecDense(len(s.watched), s.watched).MulVec(a.shown, a.ports.away(s.at))
 	for i, node := range a.watched {
 		s.watched[i] += a.off[node]
 		s.peak = max(s.peak, s.watched[i])
@@ -336,7 +335,7 @@ func (a *Array) Temperatures(currents []float64) (kelvin, power []float64, resid
 	}
 	kelvin = slices.Clone(a.off)
 	v := mat.NewVecDense(len(kelvin), nil)
-	v.MulVec(a.ports, mat.NewVecDense(len(s.heat), s.heat))
+	v.MulVec(a.spread, a.ports.away(s.at))
 	for i := range kelvin {
 		kelvin[i] += v.AtVec(i)
 	}

@@ -28,7 +28,7 @@ func DefaultStack(c Config, f *Floorplan) []Layer {
 // not from top to top, and half of the convection lies between spreader and sink.
 // Only then may layers differ in size; what a layer does not cover is air.
 func NewGrid(c Config, layers []Layer, detailed bool) (*Model, error) {
-	m := &Model{Config: c, Kind: "grid", Rows: c.Rows, Cols: c.Cols, Layers: len(layers) + 2, die: len(layers)}
+	m := &Model{Config: c, Kind: "grid", Rows: c.Rows, Cols: c.Cols, Layers: len(layers) + 2, die: len(layers), detailed: detailed}
 	for n, l := range layers {
 		w, h := l.Floorplan.Size()
 		if n > 0 && !detailed && (!near(w, m.Width) || !near(h, m.Height)) {
@@ -59,7 +59,7 @@ func NewGrid(c Config, layers []Layer, detailed bool) (*Model, error) {
 		layers = append(layers, Layer{Lateral: true, Material: slab.Material, Thickness: slab.Thickness, Floorplan: last})
 		named = append(named, []string{"hsp_", "hsink_"}[i])
 	}
-	g := &grid{Model: m, layers: layers, detailed: detailed}
+	g := &grid{Model: m, layers: layers}
 	for n := range layers {
 		if err := g.layer(n, named[n]); err != nil {
 			return nil, err
@@ -73,9 +73,8 @@ func NewGrid(c Config, layers []Layer, detailed bool) (*Model, error) {
 // A grid is a model that is being made.
 type grid struct {
 	*Model
-	layers   []Layer
-	detailed bool
-	k        [][]float64 // [layer][cell] conductivity
+	layers []Layer
+	k      [][]float64 // [layer][cell] conductivity
 }
 
 func (g *grid) cell(layer, row, col int) int32 { return int32((layer*g.Rows+row)*g.Cols + col) }
@@ -202,6 +201,9 @@ func (g *grid) connect() {
 					g.Model.connect(at, g.cell(n, i+1, j), series(conductance(g.k[n][here], ch/2, cw*l.Thickness), conductance(g.k[n][here+g.Cols], ch/2, cw*l.Thickness)))
 				}
 				through := 1 / conductance(g.k[n][here], l.Thickness, cw*ch)
+				if n == g.die-1 {
+					g.joint = append(g.joint, through)
+				}
 				if n == sink {
 					g.toward[at] = 1 / (through + convection)
 					continue

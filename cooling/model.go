@@ -43,6 +43,9 @@ type Model struct {
 	order    []int32
 	blocks   []blockNodes
 	die      int // layers of blocks that may dissipate come first; those below are package
+	detailed bool
+
+	joint []float64 // resistance of every cell of the layer above the spreader, K/W
 
 	steady *factor // made when it is needed
 }

@@ -48,11 +48,10 @@ type Options struct {
 //
 // The peak is minimised by Newton's method on a smooth maximum that is made ever
 // sharper, with the exact Hessian. Then branch and bound proves it: for weights w
-// of the hottest places and their adjoint λ, wᵀT(I) is a sum over the tiles of
-// quadratics in their own currents, but for how much the temperatures at their
-// ports differ from those of the solution; bounds of these (the network is
-// monotone: more extraction cools everything) give a bound of the peak for
-// any box of currents, and boxes are halved until it reaches the peak.
+// of the hottest places, wᵀT(I) is exactly a quadratic of the currents, but for how
+// the temperatures at the ports enter its curvature; these are bounded (the network
+// is monotone: more extraction cools everything), so the quadratic's minimum bounds
+// the peak for any box of currents, and boxes are halved until it reaches the peak.
 //
 // When ctx ends, or the time for the proof is over, the solution is the best so far,
 // and Bound says how far from the best possible it may be.
@@ -65,17 +64,17 @@ func Optimise(ctx context.Context, a *Array, o Options) (*Solution, error) {
 	if o.MaxPower > 0 && search.total(best) > o.MaxPower {
 		best = search.within(ctx, o.MaxPower)
 	}
+	search.best = best // of the proof: trimmed, the weights of its places would not balance
 	best = search.trim(best)
 	s := &Solution{Currents: best.currents, After: best.peak, Before: math.Inf(-1)}
 	for _, node := range a.watched {
 		s.Before = max(s.Before, a.Bare[node])
 	}
 	s.Power, s.Taken = a.draw(best)
-	search.best = best
 	search.prove(ctx, s, o)
 	s.Evaluations = search.evaluations
 	s.Interrupted = ctx.Err() != nil
-	s.Harmful = search.harmful(best)
+	s.Harmful = search.harmful(search.best)
 	return s, nil
 }
 
@@ -119,18 +118,14 @@ func (o *optimiser) smooth(s *state, beta float64) (value float64, weights []flo
 // adjoint returns λ at the ports for the weights: how much wᵀT and the price of the
 // power rise for a watt there.
 func (o *optimiser) adjoint(s *state, weights []float64) []float64 {
-	ports := len(o.bare)
-	y := mat.NewVecDense(ports, nil)
-	y.MulVec(o.response.T(), mat.NewVecDense(len(weights), weights))
-	e := mat.NewVecDense(ports, nil)
+	y := mat.NewVecDense(2*len(o.Tiles), nil)
+	y.MulVec(o.shown.T(), mat.NewVecDense(len(weights), weights))
 	for k, t := range o.Tiles {
-		e.SetVec(2*k, -o.price*t.Seebeck*s.currents[k])
-		e.SetVec(2*k+1, o.price*t.Seebeck*s.currents[k])
+		pumped := o.price * t.Seebeck * s.currents[k]
+		y.SetVec(2*k, y.AtVec(2*k)-pumped)
+		y.SetVec(2*k+1, y.AtVec(2*k+1)+pumped)
 	}
-	var add mat.VecDense
-	add.MulVec(o.coupling, e) // it is symmetric
-	y.AddVec(y, &add)
-	if err := s.lu.SolveVecTo(y, true, y); err != nil {
+	if err := s.factor.SolveVecTo(y, y); err != nil {
 		return nil
 	}
 	return y.RawVector().Data
@@ -138,12 +133,12 @@ func (o *optimiser) adjoint(s *state, weights []float64) []float64 {
 
 // derivatives returns the gradient and the Hessian of the smooth maximum.
 func (o *optimiser) derivatives(s *state, beta float64, weights []float64) (gradient []float64, hessian *mat.SymDense) {
-	m, ports := len(o.Tiles), len(o.bare)
+	m := len(o.Tiles)
 	lambda := o.adjoint(s, weights)
 	if lambda == nil {
 		return nil, nil
 	}
-	z := mat.NewDense(ports, m, nil) // change of the heats with the currents
+	z := mat.NewDense(2*m, m, nil) // change of the heats with the currents
 	for k, t := range o.Tiles {
 		i := s.currents[k]
 		z.Set(2*k, k, t.Resistance*i-t.Seebeck*s.at[2*k])
@@ -154,11 +149,10 @@ func (o *optimiser) derivatives(s *state, beta float64, weights []float64) (grad
 		gradient[k] = lambda[2*k]*z.At(2*k, k) + lambda[2*k+1]*z.At(2*k+1, k) +
 			o.price*(2*t.Resistance*s.currents[k]+t.Seebeck*(s.at[2*k+1]-s.at[2*k]))
 	}
-	if err := s.lu.SolveTo(z, false, z); err != nil {
+	ds := z // becomes that of the ports' temperatures
+	if err := s.factor.SolveTo(ds, z); err != nil {
 		return nil, nil
 	}
-	var ds mat.Dense // change of the ports' temperatures
-	ds.Mul(o.coupling, z)
 	hessian = mat.NewSymDense(m, nil)
 	for k, t := range o.Tiles {
 		for l := range k + 1 {
@@ -172,12 +166,12 @@ func (o *optimiser) derivatives(s *state, beta float64, weights []float64) (grad
 			hessian.SetSym(k, l, h)
 		}
 	}
-	o.sharpness(hessian, z, beta, weights)
+	o.sharpness(hessian, ds, beta, weights)
 	return gradient, hessian
 }
 
 // sharpness adds what the smooth maximum has of the scatter of its places' gradients.
-func (o *optimiser) sharpness(hessian *mat.SymDense, z *mat.Dense, beta float64, weights []float64) {
+func (o *optimiser) sharpness(hessian *mat.SymDense, ds *mat.Dense, beta float64, weights []float64) {
 	m := len(o.Tiles)
 	var rows []int
 	for i, w := range weights {
@@ -188,12 +182,12 @@ func (o *optimiser) sharpness(hessian *mat.SymDense, z *mat.Dense, beta float64,
 	if len(rows) < 2 {
 		return
 	}
-	active := mat.NewDense(len(rows), len(o.bare), nil)
+	active := mat.NewDense(len(rows), 2*m, nil)
 	for n, i := range rows {
-		active.SetRow(n, o.response.RawRowView(i))
+		active.SetRow(n, o.shown.RawRowView(i))
 	}
 	var g mat.Dense
-	g.Mul(active, z)
+	g.Mul(active, ds)
 	mean := make([]float64, m)
 	for n, i := range rows {
 		for k, x := range g.RawRowView(n) {

@@ -3,6 +3,8 @@ package cooling
 import (
 	"fmt"
 	"slices"
+
+	"gonum.org/v1/gonum/mat"
 )
 
 // A factor is the factorisation P A Pᵀ = L D Lᵀ of a sparse symmetric positive
@@ -167,6 +169,53 @@ func (f *factor) solve(b, work []float64) {
 	}
 }
 
+// schur returns the matrix that is left of the last nodes of the elimination, in their
+// order, when all before them are eliminated.
+func (f *factor) schur(count int) *mat.SymDense {
+	from := f.n - count
+	a := mat.NewSymDense(count, nil)
+	for k := from; k < f.n; k++ { // column by column of L D Lᵀ
+		column := mat.NewVecDense(count, nil)
+		column.SetVec(k-from, 1)
+		for p := f.starts[k]; p < f.starts[k+1]; p++ {
+			column.SetVec(int(f.rows[p])-from, f.values[p])
+		}
+		a.SymRankOne(a, f.diagonal[k], column)
+	}
+	return a
+}
+
+// extend returns what every node becomes when one of the last nodes of the elimination
+// is 1, the others of them are 0, and nothing flows into the rest: a column for each.
+func (f *factor) extend(count int) *mat.Dense {
+	const together = 8
+	r := mat.NewDense(f.n, count, nil)
+	work := make([]float64, f.n*together)
+	from := f.n - count
+	for first := 0; first < count; first += together {
+		clear(work)
+		columns := min(together, count-first)
+		for c := range columns {
+			work[(from+first+c)*together+c] = 1
+		}
+		for k := from - 1; k >= 0; k-- {
+			x := [together]float64{}
+			for p := f.starts[k]; p < f.starts[k+1]; p++ {
+				l := f.values[p]
+				at := work[together*int(f.rows[p]):][:together]
+				for c := range x {
+					x[c] -= l * at[c]
+				}
+			}
+			copy(work[together*k:], x[:])
+		}
+		for node, k := range f.place {
+			copy(r.RawRowView(node)[first:first+columns], work[together*int(k):])
+		}
+	}
+	return r
+}
+
 // dissection orders the cells of a grid by nested dissection (George, SIAM Journal on
 // Numerical Analysis 10, 345, 1973): two halves first, then the line that parts
 // them. visit is called with row and column.
@@ -193,43 +242,5 @@ func dissection(row, col, rows, cols int, visit func(row, col int)) {
 		for i := range rows {
 			visit(row+i, col+middle)
 		}
-	}
-}
-
-// solve8 is solve for eight right-hand sides at once, whose values of a node lie side
-// by side.
-func (f *factor) solve8(b, work []float64) {
-	for node, k := range f.place {
-		copy(work[8*int(k):8*int(k)+8], b[8*node:8*node+8])
-	}
-	for k := range f.n {
-		x := [8]float64(work[8*k : 8*k+8])
-		if x == [8]float64{} {
-			continue
-		}
-		for p := f.starts[k]; p < f.starts[k+1]; p++ {
-			l := f.values[p]
-			to := work[8*int(f.rows[p]):][:8]
-			for c := range x {
-				to[c] -= l * x[c]
-			}
-		}
-	}
-	for k := f.n - 1; k >= 0; k-- {
-		x := [8]float64(work[8*k : 8*k+8])
-		for c := range x {
-			x[c] /= f.diagonal[k]
-		}
-		for p := f.starts[k]; p < f.starts[k+1]; p++ {
-			l := f.values[p]
-			from := work[8*int(f.rows[p]):][:8]
-			for c := range x {
-				x[c] -= l * from[c]
-			}
-		}
-		copy(work[8*k:], x[:])
-	}
-	for node, k := range f.place {
-		copy(b[8*node:8*node+8], work[8*int(k):8*int(k)+8])
 	}
 }

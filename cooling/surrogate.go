@@ -172,7 +172,7 @@ func (s *Surrogate) example(own bool, random *rand.Rand) (*Array, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.Power, a.off, a.bare = power, off, off[a.first:]
+	a.Power, a.off, a.ports = power, off, newNetwork(a.ports.conductance, off[a.first:])
 	return &a, nil
 }
 
