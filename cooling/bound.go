@@ -37,7 +37,7 @@ func (b *boxes) Pop() any {
 // prove raises the bound to the peak of the solution, by branch and bound.
 func (o *optimiser) prove(ctx context.Context, s *Solution, options Options) {
 	started := time.Now()
-	_, weights := o.smooth(o.best, sharpest)
+	_, weights := o.smooth(o.balanced, sharpest)
 	cap := 0.0 // of the price of power that a solution within the limit pays
 	if options.MaxPower > 0 && o.price > powerPrice {
 		cap = o.price * options.MaxPower
@@ -148,7 +148,7 @@ func (o *optimiser) narrow(b *box, weights []float64, target, cap float64, price
 	m := len(o.Tiles)
 	at := make([]float64, m)
 	for k := range at {
-		at[k] = min(max(o.best.currents[k], b.low[k]), b.high[k])
+		at[k] = min(max(o.balanced.currents[k], b.low[k]), b.high[k])
 	}
 	s := o.evaluate(at)
 	if s == nil {

@@ -64,7 +64,6 @@ func Optimise(ctx context.Context, a *Array, o Options) (*Solution, error) {
 	if o.MaxPower > 0 && search.total(best) > o.MaxPower {
 		best = search.within(ctx, o.MaxPower)
 	}
-	search.best = best // of the proof: trimmed, the weights of its places would not balance
 	best = search.trim(best)
 	s := &Solution{Currents: best.currents, After: best.peak, Before: math.Inf(-1)}
 	for _, node := range a.watched {
@@ -74,14 +73,15 @@ func Optimise(ctx context.Context, a *Array, o Options) (*Solution, error) {
 	search.prove(ctx, s, o)
 	s.Evaluations = search.evaluations
 	s.Interrupted = ctx.Err() != nil
-	s.Harmful = search.harmful(search.best)
+	s.Harmful = search.harmful(search.balanced)
 	return s, nil
 }
 
 type optimiser struct {
 	*Array
 	price       float64 // K/W, of the power
-	start, best *state
+	start       *state
+	balanced    *state  // where the sharpest maximum is least: the weights of its places prove the best
 	held        network // of the ports, with the chip held at the peak
 	evaluations int
 }
@@ -216,6 +216,7 @@ func (o *optimiser) total(s *state) float64 {
 // minimise goes downhill from s, with ever sharper maxima.
 func (o *optimiser) minimise(ctx context.Context, s *state) *state {
 	best := s
+	o.balanced = s
 	for beta := 4.0; beta <= sharpest; beta *= 8 {
 		for range 30 {
 			if ctx.Err() != nil {
@@ -231,6 +232,7 @@ func (o *optimiser) minimise(ctx context.Context, s *state) *state {
 			best = s
 		}
 	}
+	o.balanced = s
 	return best
 }
 
@@ -307,7 +309,7 @@ func descend(gradient []float64, hessian *mat.SymDense, free []int) []float64 {
 // within finds the price of power at which the coolers draw at most watts.
 func (o *optimiser) within(ctx context.Context, watts float64) *state {
 	low, high := math.Log(powerPrice), math.Log(1e3)
-	best := o.start // draws nothing
+	best, balanced := o.start, o.start // draws nothing
 	s := o.start
 	for range 24 {
 		o.price = math.Exp((low + high) / 2)
@@ -316,12 +318,12 @@ func (o *optimiser) within(ctx context.Context, watts float64) *state {
 			low = math.Log(o.price)
 			continue
 		}
-		high = math.Log(o.price)
+		high, balanced = math.Log(o.price), o.balanced
 		if s.peak < best.peak {
 			best = s
 		}
 	}
-	o.price = math.Exp(high)
+	o.price, o.balanced = math.Exp(high), balanced
 	return best
 }
 
