@@ -2,87 +2,10 @@ package power
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
 )
-
-// A Cost is what an activity costs as a function of its duration: convex, falling,
-// linear between its points, impossible below the first and constant beyond the
-// last.
-type Cost struct {
-	Time, Cost []float64 // s ascending, and J descending
-}
-
-// Hull is the lower convex hull of measured points up to the cheapest: what any
-// duration costs when an activity may change its speed in between.
-func Hull(times, costs []float64) (Cost, error) {
-	order := make([]int, len(times))
-	for i := range order {
-		if !(times[i] > 0) || math.IsInf(times[i], 0) || math.IsNaN(costs[i]) || math.IsInf(costs[i], 0) {
-			return Cost{}, fmt.Errorf("time %g s, cost %g J: expected a positive time and a finite cost", times[i], costs[i])
-		}
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int {
-		if times[a] != times[b] {
-			if times[a] < times[b] {
-				return -1
-			}
-			return 1
-		}
-		if costs[a] < costs[b] {
-			return -1
-		}
-		return 1
-	})
-	var c Cost
-	for _, i := range order {
-		t, e := times[i], costs[i]
-		n := len(c.Time)
-		if n > 0 && e >= c.Cost[n-1] {
-			continue // slower and no cheaper
-		}
-		for ; n > 1 && (c.Cost[n-2]-c.Cost[n-1])*(t-c.Time[n-1]) <= (c.Cost[n-1]-e)*(c.Time[n-1]-c.Time[n-2])*(1+1e-12); n-- {
-			c.Time, c.Cost = c.Time[:n-1], c.Cost[:n-1]
-		}
-		c.Time, c.Cost = append(c.Time, t), append(c.Cost, e)
-	}
-	if len(c.Time) == 0 {
-		return Cost{}, errors.New("expected measured points, got none")
-	}
-	return c, nil
-}
-
-// At returns the cost of a duration; +Inf below the shortest.
-func (c Cost) At(t float64) float64 {
-	n := len(c.Time)
-	if t < c.Time[0]*(1-1e-9) {
-		return math.Inf(1)
-	}
-	i, _ := slices.BinarySearch(c.Time, t)
-	switch {
-	case i == 0:
-		return c.Cost[0]
-	case i == n:
-		return c.Cost[n-1]
-	}
-	x := (t - c.Time[i-1]) / (c.Time[i] - c.Time[i-1])
-	return c.Cost[i-1]*(1-x) + c.Cost[i]*x
-}
-
-// slope is −dC/dt of the piece below point i: infinite below the first, 0 beyond
-// the last.
-func (c Cost) slope(i int) float64 {
-	switch {
-	case i == 0:
-		return math.Inf(1)
-	case i == len(c.Time):
-		return 0
-	}
-	return (c.Cost[i-1] - c.Cost[i]) / (c.Time[i] - c.Time[i-1])
-}
 
 // A Graph is a project: activities that take time and cost by it, each after
 // others.
@@ -98,103 +21,109 @@ type Corner struct{ Time, Cost float64 }
 // Kelley (both 1961): from the slowest schedule that still saves, times are
 // shortened along a minimum cut of the critical paths, whose capacity is what a
 // second costs, until an activity reaches a corner of its cost or another path
-// becomes critical. The flow is kept from cut to cut. If ctx ends, it returns
-// what it has, down to that time, and the context's error.
+// becomes critical. The flow and the tree of paths along which it may grow are kept
+// from corner to corner.
 //
 // The corners are the fastest first. It also returns when activities begin and end
 // in the cheapest schedule that meets a deadline (the fastest for one that cannot be
 // met); for NaN, in the one of the least cost when every second of the project
-// costs rate besides.
+// costs rate besides. If ctx ends, it returns what it has, down to that time, and the
+// context's error.
 func Solve(ctx context.Context, g Graph, deadline, rate float64) (corners []Corner, starts, ends []float64, err error) {
 	s, err := newSolver(g)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	corners = []Corner{{s.makespan(), s.cost()}}
-	wanted := slices.Clone(s.time) // the schedule, until a better one is found
-	found := s.makespan() <= deadline
-	for done := false; !done; {
-		if err := ctx.Err(); err != nil {
-			slices.Reverse(corners)
-			return corners, nil, nil, err
+	slowest := s.nodes[s.sink].time
+	corners = []Corner{{slowest, s.cost()}}
+	var wanted []float64
+	if slowest <= deadline {
+		wanted = s.times(0)
+	}
+	slope := math.Inf(-1)
+	s.plant()
+	for s.augment() {
+		s.spread()
+		if s.inside(s.sink) {
+			continue
 		}
-		before := s.value
-		var moved float64
-		moved, done = s.phase()
-		if moved > 0 {
-			last := corners[len(corners)-1]
-			corners = append(corners, Corner{last.Time - moved, last.Cost + before*moved})
+		when, half := s.first()
+		if math.IsInf(when, 1) {
+			break // cannot be: paths lead to the sink
 		}
-		switch {
-		case found:
-		case math.IsNaN(deadline) && (s.value > rate || done):
-			found = true
-			copy(wanted, s.time)
-		case s.makespan() <= deadline || done:
-			found = true
-			s.between(wanted, math.Min(1, math.Max(0, (deadline-s.makespan())/moved)), moved)
+		if moved := when - s.shift; moved > 0 {
+			if ctx.Err() != nil {
+				break
+			}
+			switch {
+			case wanted != nil:
+			case slowest-when <= deadline:
+				wanted = s.times(slowest - deadline)
+			case math.IsNaN(deadline) && s.value > rate:
+				wanted = s.times(s.shift)
+			}
+			last := len(corners) - 1
+			corner := Corner{slowest - when, corners[last].Cost + s.value*moved}
+			if s.value > slope+s.epsilon {
+				corners, slope = append(corners, corner), s.value
+			} else {
+				corners[last] = corner // no corner lies between pieces of one slope
+			}
+			s.move(when)
 		}
+		s.settle(&s.arcs[half>>1])
 	}
 	corners[len(corners)-1].Cost = s.cost() // without what was added up on the way
 	slices.Reverse(corners)
+	if err := ctx.Err(); err != nil {
+		return corners, nil, nil, err
+	}
+	if wanted == nil {
+		wanted = s.times(s.shift)
+	}
 	for i := range g.Costs {
-		starts, ends = append(starts, wanted[2*i]-wanted[s.source]), append(ends, wanted[2*i+1]-wanted[s.source])
+		starts, ends = append(starts, wanted[2*i]), append(ends, wanted[2*i+1])
 	}
-	return merge(corners), starts, ends, nil
-}
-
-// merge joins pieces of one slope.
-func merge(corners []Corner) []Corner {
-	var list []Corner
-	for _, c := range corners {
-		for n := len(list); n > 1; n = len(list) {
-			a, b := list[n-2], list[n-1]
-			if math.Abs((b.Cost-a.Cost)*(c.Time-b.Time)-(c.Cost-b.Cost)*(b.Time-a.Time)) > 1e-12*math.Abs(b.Cost)*(c.Time-a.Time) {
-				break
-			}
-			list = list[:n-1]
-		}
-		list = append(list, c)
-	}
-	return list
+	return corners, starts, ends, nil
 }
 
 // An arc is an activity, from its beginning to its end, or a precedence, from an end
-// to a beginning. Its tension y is the difference of the times of its ends; its flow
-// is between the slopes of the cost on both sides of y.
+// to a beginning. Its tension is the difference of the times of its ends; its flow
+// is between the slopes of its cost on both sides of the tension.
+//
+// A half arc is an arc in one direction: 2i forwards, 2i+1 backwards.
 type arc struct {
 	from, to        int32
+	place           int32 // the point of the shape that the tension is at, or below
+	loose           int32 // place among the loose arcs; -1: in a tree
 	low, high, flow float64
+	*shape
+	at bool
 }
 
-// A shape is the cost of an arc (of a precedence, one point at 0), and where on it
-// the tension is.
+// A shape is the cost of an arc; of a precedence, one point at 0.
 type shape struct {
 	points []float64 // of the duration
 	slopes []float64 // −dC/dt below each, the first infinite; and one more: 0 beyond the last
-	place  int32     // the point it is at, or that it is below
-	at     bool
 }
 
-// solver holds times of events (two for each activity, then the beginning and the
-// end of all), and the flow.
+// solver solves the problem for the present shift.
 type solver struct {
-	graph   Graph
-	arcs    []arc
-	shapes  []shape   // of the arcs
-	out, in [][]int32 // arcs by node
-	time    []float64
-	source  int32
-	sink    int32
+	graph  Graph
+	arcs   []arc
+	nodes  []node
+	of     []int32 // trees, of the nodes
+	trees  []tree
+	source int32
+	sink   int32
+
+	shift   float64 // by how much the project was shortened
 	value   float64 // of the flow
 	epsilon float64 // of flows
 	tiny    float64 // of times
-
-	side    []float64 // when a node joined the source's side in this phase; < 0: not yet
-	parent  []int32   // arc by which it was reached, coded 2i or 2i+1 (backwards)
-	events  eventHeap
-	queue   []int32
-	touched []int32
+	loose   []loose
+	border  []int32 // loose arcs between trees, of which one is outside
+	stack   []int32
 }
 
 func newSolver(g Graph) (*solver, error) {
@@ -202,92 +131,77 @@ func newSolver(g Graph) (*solver, error) {
 	if n == 0 || len(g.After) != n {
 		return nil, fmt.Errorf("pipeline: expected activities with their predecessors, got %d and %d", n, len(g.After))
 	}
-	s := &solver{graph: g, source: int32(2 * n), sink: int32(2*n + 1), time: make([]float64, 2*n+2), side: make([]float64, 2*n+2), parent: make([]int32, 2*n+2)}
-	add := func(from, to int32, c Cost) {
-		slopes := make([]float64, len(c.Time)+1)
-		for i := range slopes {
-			slopes[i] = c.slope(i)
-		}
-		s.arcs = append(s.arcs, arc{from: from, to: to})
-		s.shapes = append(s.shapes, shape{points: c.Time, slopes: slopes})
+	s := &solver{graph: g, source: int32(2 * n), sink: int32(2*n + 1), nodes: make([]node, 2*n+2), of: make([]int32, 2*n+2), trees: make([]tree, 2*n+2)}
+	for v := range s.nodes {
+		s.nodes[v] = node{parent: -1, child: -1, next: -1, last: -1}
+		s.of[v], s.trees[v].size = int32(v), 1
 	}
-	precedence := Cost{[]float64{0}, []float64{0}}
-	last := make([]bool, n)
-	for i := range last {
-		last[i] = true
+	precedence := &shape{points: []float64{0}, slopes: []float64{math.Inf(1), 0}}
+	add := func(from, to int, of *shape) {
+		i := int32(len(s.arcs))
+		s.arcs = append(s.arcs, arc{from: int32(from), to: int32(to), shape: of, loose: i})
+		s.loose = append(s.loose, loose{int32(from), int32(to), i})
+	}
+	ends := make([]bool, n)
+	for i := range ends {
+		ends[i] = true
 	}
 	largest := 0.0
 	for i, c := range g.Costs {
-		add(int32(2*i), int32(2*i+1), c)
-		if len(c.Time) > 1 {
-			largest = math.Max(largest, c.slope(1))
+		of := &shape{points: c.Time, slopes: make([]float64, len(c.Time)+1)}
+		for k := range of.slopes {
+			of.slopes[k] = c.slope(k)
 		}
+		if len(c.Time) > 1 {
+			largest = math.Max(largest, of.slopes[1])
+		}
+		add(2*i, 2*i+1, of)
 		for _, p := range g.After[i] {
 			if p < 0 || p >= n {
 				return nil, fmt.Errorf("pipeline: activity %d comes after %d: expected 0 to %d", i, p, n-1)
 			}
-			add(int32(2*p+1), int32(2*i), precedence)
-			last[p] = false
+			add(2*p+1, 2*i, precedence)
+			ends[p] = false
 		}
 		if len(g.After[i]) == 0 {
-			add(s.source, int32(2*i), precedence)
+			add(int(s.source), 2*i, precedence)
 		}
 	}
-	for i, is := range last {
+	for i, is := range ends {
 		if is {
-			add(int32(2*i+1), s.sink, precedence)
+			add(2*i+1, int(s.sink), precedence)
 		}
 	}
-	s.out = byNode(s.arcs, len(s.time), func(a arc) int32 { return a.from })
-	s.in = byNode(s.arcs, len(s.time), func(a arc) int32 { return a.to })
 	if err := s.slowest(); err != nil {
 		return nil, err
 	}
 	s.epsilon = 1e-10 * math.Max(largest, 1e-300)
-	s.tiny = 1e-11 * math.Max(s.makespan(), 1e-300)
+	s.tiny = 1e-11 * math.Max(s.nodes[s.sink].time, 1e-300)
 	for i := range s.arcs {
-		s.settle(int32(i))
+		s.settle(&s.arcs[i])
 	}
 	return s, nil
 }
 
-// byNode lists the arcs of every node, one after the other in memory.
-func byNode(arcs []arc, nodes int, of func(arc) int32) [][]int32 {
-	counts := make([]int, nodes+1)
-	for _, a := range arcs {
-		counts[of(a)+1]++
-	}
-	for v := range nodes {
-		counts[v+1] += counts[v]
-	}
-	all, list := make([]int32, len(arcs)), make([][]int32, nodes)
-	for v := range list {
-		list[v] = all[counts[v]:counts[v]:counts[v+1]]
-	}
-	for i, a := range arcs {
-		list[of(a)] = append(list[of(a)], int32(i))
-	}
-	return list
-}
-
 // slowest sets the earliest times at which every activity takes as long as it saves.
 func (s *solver) slowest() error {
-	waiting := make([]int, len(s.time))
-	for v := range s.in {
-		waiting[v] = len(s.in[v])
+	waiting := make([]int, len(s.nodes))
+	for _, a := range s.arcs {
+		waiting[a.to]++
 	}
+	out := s.byNode(func(a arc) int32 { return a.from })
 	queue := []int32{s.source}
 	for k := 0; k < len(queue); k++ {
 		v := queue[k]
-		for _, i := range s.out[v] {
+		for _, i := range out[v] {
 			a := s.arcs[i]
-			s.time[a.to] = math.Max(s.time[a.to], s.time[v]+s.longest(i))
+			s.nodes[a.to].time = math.Max(s.nodes[a.to].time, s.nodes[v].time+a.points[len(a.points)-1])
 			if waiting[a.to]--; waiting[a.to] == 0 {
 				queue = append(queue, a.to)
 			}
 		}
 	}
-	if len(queue) != len(s.time) {
+	if len(queue) != len(s.nodes) {
 		for v, w := range waiting {
 			if w > 0 && v < 2*len(s.graph.Costs) {
 				return fmt.Errorf("pipeline: activity %d comes after itself: expected a graph without cycles", v/2)
@@ -297,248 +211,129 @@ func (s *solver) slowest() error {
 	return nil
 }
 
-// settle finds the place of an arc's tension among its points, from where it was.
-func (s *solver) settle(i int32) {
-	a, c := &s.arcs[i], &s.shapes[i]
-	y := s.time[a.to] - s.time[a.from]
-	k := int(c.place)
-	for k > 0 && c.points[k-1] >= y-s.tiny {
-		k--
+// byNode lists the arcs of every node.
+func (s *solver) byNode(of func(arc) int32) [][]int32 {
+	list := make([][]int32, len(s.nodes))
+	for i, a := range s.arcs {
+		list[of(a)] = append(list[of(a)], int32(i))
 	}
-	for k < len(c.points) && c.points[k] < y-s.tiny {
-		k++
-	}
-	c.place = int32(k)
-	c.at = k < len(c.points) && c.points[k] <= y+s.tiny
-	a.low, a.high = c.slopes[k], c.slopes[k]
-	if c.at {
-		a.low = c.slopes[k+1]
-	}
+	return list
 }
 
-// longest is the duration of an arc from which on nothing is saved.
-func (s *solver) longest(i int32) float64 {
-	points := s.shapes[i].points
-	return points[len(points)-1]
+// time is when an event happens now.
+func (s *solver) time(v int32) float64 {
+	if t := &s.trees[s.of[v]]; t.inside {
+		return s.nodes[v].time - t.fall
+	}
+	return s.nodes[v].time - s.shift
 }
 
-func (s *solver) makespan() float64 { return s.time[s.sink] - s.time[s.source] }
+// times is when every event happens at a shift from the present one to the next.
+func (s *solver) times(shift float64) []float64 {
+	list := make([]float64, len(s.nodes))
+	for v := range list {
+		if list[v] = s.time(int32(v)); !s.trees[s.of[v]].inside {
+			list[v] -= shift - s.shift
+		}
+	}
+	return list
+}
 
 func (s *solver) cost() float64 {
 	sum := 0.0
 	for i, c := range s.graph.Costs {
-		sum += c.At(s.time[2*i+1] - s.time[2*i])
+		sum += c.At(s.time(int32(2*i+1)) - s.time(int32(2*i)))
 	}
 	return sum
 }
 
-// between sets the times a part of the last move back.
-func (s *solver) between(times []float64, part, moved float64) {
-	for v := range times {
-		times[v] = s.time[v]
-		if moved > 0 && !math.IsNaN(part) {
-			times[v] += part * s.shiftOf(v, moved)
-		}
+// settle finds the place of an arc's tension among its points, from where it was.
+func (s *solver) settle(a *arc) {
+	y := s.time(a.to) - s.time(a.from)
+	k := int(a.place)
+	for k > 0 && a.points[k-1] >= y-s.tiny {
+		k--
+	}
+	for k < len(a.points) && a.points[k] < y-s.tiny {
+		k++
+	}
+	a.place, a.at = int32(k), k < len(a.points) && a.points[k] <= y+s.tiny
+	a.low, a.high = a.slopes[k], a.slopes[k]
+	if a.at {
+		a.low = a.slopes[k+1]
 	}
 }
 
-// shiftOf is by how much an event moved in the last phase: as long as it was behind
-// the cut.
-func (s *solver) shiftOf(v int, moved float64) float64 {
-	if s.side[v] >= 0 {
-		return s.side[v]
+// room is how much more flow half an arc takes.
+func (s *solver) room(half int32) float64 {
+	a := &s.arcs[half>>1]
+	if half&1 == 0 {
+		return a.high - a.flow
 	}
-	return moved
+	return a.flow - a.low
 }
 
-// An event is an arc across the cut that reaches its next point.
-type event struct {
-	when float64
-	arc  int32 // coded as parent
+// ahead is the node to which half an arc leads.
+func (s *solver) ahead(half int32) int32 {
+	if half&1 == 0 {
+		return s.arcs[half>>1].to
+	}
+	return s.arcs[half>>1].from
 }
 
-// eventHeap has the earliest event first.
-type eventHeap []event
+// behind is the node from which half an arc leads.
+func (s *solver) behind(half int32) int32 { return s.ahead(half ^ 1) }
 
-func (h *eventHeap) push(e event) {
-	*h = append(*h, e)
-	for i := len(*h) - 1; i > 0; {
-		up := (i - 1) / 2
-		if (*h)[up].when <= (*h)[i].when {
-			break
-		}
-		(*h)[up], (*h)[i] = (*h)[i], (*h)[up]
-		i = up
+func (s *solver) inside(v int32) bool { return s.trees[s.of[v]].inside }
+
+// across returns the half of an arc that leads from inside to outside.
+func (s *solver) across(i int32) (half int32, ok bool) {
+	from, to := s.inside(s.arcs[i].from), s.inside(s.arcs[i].to)
+	if from {
+		return 2 * i, !to
 	}
+	return 2*i + 1, to
 }
 
-func (h *eventHeap) pop() event {
-	old := *h
-	first, n := old[0], len(old)-1
-	old[0] = old[n]
-	*h = old[:n]
-	for i := 0; ; {
-		down := 2*i + 1
-		if down >= n {
-			return first
+// first returns the first shift at which an arc across the cut reaches its next point,
+// and that arc.
+func (s *solver) first() (when float64, first int32) {
+	when = math.Inf(1)
+	for _, i := range s.border {
+		if half, ok := s.across(i); ok {
+			if t := s.due(half); t < when {
+				when, first = t, half
+			}
 		}
-		if down+1 < n && old[down+1].when < old[down].when {
-			down++
-		}
-		if old[i].when <= old[down].when {
-			return first
-		}
-		old[i], old[down] = old[down], old[i]
-		i = down
 	}
+	return math.Max(when, s.shift), first
 }
 
-// phase grows the side of the source until it holds the sink: along arcs that can
-// take more flow, and, when there are none, by shortening all that lies behind the
-// cut until an arc across it reaches its next point. Then the flow grows along the
-// path that was found. It returns by how much the project was shortened, all at
-// the cost of the flow before, and whether nothing can be shortened any more.
-func (s *solver) phase() (moved float64, done bool) {
-	for v := range s.side {
-		s.side[v] = -1
+// due is the shift at which an arc across the cut reaches its next point, if it does.
+func (s *solver) due(half int32) float64 {
+	a := &s.arcs[half>>1]
+	y := s.time(a.to) - s.time(a.from)
+	k := int(a.place)
+	switch {
+	case half&1 == 0 && k > 0: // the tension falls
+		return s.shift + y - a.points[k-1]
+	case half&1 == 0:
+		return math.Inf(1)
+	case a.at:
+		k++
 	}
-	s.events, s.queue = s.events[:0], append(s.queue[:0], s.source)
-	s.side[s.source], s.parent[s.source] = 0, -1
-	for s.side[s.sink] < 0 {
-		for k := 0; k < len(s.queue) && s.side[s.sink] < 0; k++ {
-			s.visit(s.queue[k], moved)
-		}
-		s.queue = s.queue[:0]
-		if s.side[s.sink] >= 0 {
-			break
-		}
-		// Behind the cut everything moves until the next event.
-		e, ok := s.next()
-		if !ok {
-			return 0, true // nothing holds the sink: cannot be, as paths lead there
-		}
-		moved = math.Max(moved, e.when)
-		s.join(e.arc, moved)
+	if k == len(a.points) {
+		return math.Inf(1)
 	}
-	s.shift(moved)
-	return moved, !s.augment()
+	return s.shift + a.points[k] - y
 }
 
-// other returns the end of a coded arc that is not yet on the source's side.
-func (s *solver) other(coded int32) int32 {
-	if coded&1 == 0 {
-		return s.arcs[coded>>1].to
-	}
-	return s.arcs[coded>>1].from
-}
-
-func (s *solver) next() (event, bool) {
-	for len(s.events) > 0 {
-		e := s.events.pop()
-		if s.side[s.other(e.arc)] < 0 {
-			return e, true
+// move shortens the project.
+func (s *solver) move(shift float64) {
+	s.shift = shift
+	for _, i := range s.border {
+		if _, ok := s.across(i); ok {
+			s.settle(&s.arcs[i])
 		}
 	}
-	return event{}, false
-}
-
-// join puts the far end of an arc on the source's side.
-func (s *solver) join(coded int32, moved float64) {
-	v := s.other(coded)
-	s.side[v], s.parent[v] = moved, coded
-	s.queue = append(s.queue, v)
-}
-
-// visit looks at the arcs of a node that is on the source's side.
-func (s *solver) visit(v int32, moved float64) {
-	for _, i := range s.out[v] {
-		a := &s.arcs[i]
-		if s.side[a.to] >= 0 {
-			continue
-		}
-		if a.flow < a.high-s.epsilon {
-			s.join(2*i, moved)
-			continue
-		}
-		// The tension falls to the next point below.
-		c := &s.shapes[i]
-		k := int(c.place) - 1 // below which it is, or at the one above
-		if k < 0 {
-			continue // of infinite capacity: joined above
-		}
-		y := s.time[a.to] - s.time[v]
-		s.events.push(event{moved + math.Max(y-c.points[k], 0), 2 * i})
-	}
-	for _, i := range s.in[v] {
-		a := &s.arcs[i]
-		if s.side[a.from] >= 0 {
-			continue
-		}
-		if a.flow > a.low+s.epsilon {
-			s.join(2*i+1, moved)
-			continue
-		}
-		c := &s.shapes[i]
-		k := int(c.place)
-		if c.at {
-			k++
-		}
-		if k >= len(c.points) {
-			continue // it may grow for ever
-		}
-		y := s.time[v] - s.time[a.from]
-		s.events.push(event{moved + math.Max(c.points[k]-y, 0), 2*i + 1})
-	}
-}
-
-// shift moves every event behind the cut, and follows the tensions that changed.
-func (s *solver) shift(moved float64) {
-	if moved == 0 {
-		return
-	}
-	for i := range s.arcs {
-		a := &s.arcs[i]
-		if s.shiftOf(int(a.from), moved) != s.shiftOf(int(a.to), moved) {
-			s.touched = append(s.touched, int32(i))
-		}
-	}
-	for v := range s.time {
-		s.time[v] -= s.shiftOf(v, moved)
-	}
-	for _, i := range s.touched {
-		s.settle(i)
-	}
-	s.touched = s.touched[:0]
-}
-
-// augment sends flow along the path that was found, as much as it takes. It is
-// false when that is without bound: the path is of activities at their fastest.
-func (s *solver) augment() bool {
-	room := math.Inf(1)
-	for v := s.sink; v != s.source; {
-		coded := s.parent[v]
-		a := &s.arcs[coded>>1]
-		if coded&1 == 0 {
-			room, v = math.Min(room, a.high-a.flow), a.from
-		} else {
-			room, v = math.Min(room, a.flow-a.low), a.to
-		}
-	}
-	if math.IsInf(room, 1) {
-		return false
-	}
-	room = math.Max(room, 0)
-	for v := s.sink; v != s.source; {
-		coded := s.parent[v]
-		a := &s.arcs[coded>>1]
-		if coded&1 == 0 {
-			a.flow += room
-			v = a.from
-		} else {
-			a.flow -= room
-			v = a.to
-		}
-	}
-	s.value += room
-	return true
 }

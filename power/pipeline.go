@@ -1,11 +1,10 @@
 package power
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
-	"os"
 	"slices"
 )
 
@@ -16,168 +15,92 @@ type Point struct {
 	Energy    float64 // J
 }
 
-// A Profile holds the measured points of every stage and instruction ("forward",
-// "backward"), the fastest first.
-type Profile map[string]map[int][]Point
+// An Operation is what a stage does to a microbatch: "forward" or "backward", of
+// one of its chunks where a stage holds several parts of the model.
+type Operation struct {
+	Stage int    `json:"stage"`
+	Chunk int    `json:"chunk"`
+	Kind  string `json:"instruction"`
+}
 
-// ReadProfile reads a profile: stage, instruction, frequency, time, energy.
+func (o Operation) String() string {
+	if o.Chunk > 0 {
+		return fmt.Sprintf("%s of stage %d, chunk %d", o.Kind, o.Stage, o.Chunk)
+	}
+	return fmt.Sprintf("%s of stage %d", o.Kind, o.Stage)
+}
+
+// A Profile holds the measured points of every operation, the fastest first.
+type Profile map[Operation][]Point
+
+// ReadProfile reads a profile: stage, instruction, frequency, time, energy, and chunk
+// where stages hold several parts of the model.
 func ReadProfile(path string) (Profile, error) {
 	p := Profile{}
-	err := readCSV(path, []string{"stage", "instruction", "frequency", "time", "energy"}, func(line int, f func(string) string, num func(string) (float64, error)) error {
-		var v [4]float64
-		for i, name := range []string{"stage", "frequency", "time", "energy"} {
-			x, err := num(name)
+	columns := []string{"stage", "instruction", "frequency", "time", "energy"}
+	err := readCSV(path, columns, func(_ int, f func(string) string, num func(string) (float64, error)) error {
+		o := Operation{Kind: f("instruction")}
+		var err error
+		if o.Stage, err = place("stage", num); err != nil {
+			return err
+		}
+		if f("chunk") != "" {
+			if o.Chunk, err = place("chunk", num); err != nil {
+				return err
+			}
+		}
+		var q Point
+		for _, field := range []struct {
+			name string
+			to   *float64
+		}{{"frequency", &q.Frequency}, {"time", &q.Time}, {"energy", &q.Energy}} {
+			x, err := num(field.name)
 			if err != nil {
 				return err
 			}
-			if math.IsNaN(x) || math.IsInf(x, 0) || x < 0 || i > 0 && x == 0 {
-				return fmt.Errorf("%s: expected a positive number, got %g", name, x)
+			if !(x > 0) || math.IsInf(x, 0) {
+				return fmt.Errorf("%s: expected a positive number, got %g", field.name, x)
 			}
-			v[i] = x
+			*field.to = x
 		}
-		stage, instruction := int(v[0]), f("instruction")
-		if float64(stage) != v[0] || stage > 1<<16 {
-			return fmt.Errorf("stage: expected a number from 0, got %g", v[0])
-		}
-		if p[instruction] == nil {
-			p[instruction] = map[int][]Point{}
-		}
-		for _, q := range p[instruction][stage] {
-			if q.Frequency == v[1] {
-				return fmt.Errorf("stage %d, %s at %g MHz is there twice", stage, instruction, v[1])
+		for _, before := range p[o] {
+			if before.Frequency == q.Frequency {
+				return fmt.Errorf("%v at %g MHz is there twice", o, q.Frequency)
 			}
 		}
-		p[instruction][stage] = append(p[instruction][stage], Point{v[1], v[2], v[3]})
+		p[o] = append(p[o], q)
 		return nil
 	})
-	for _, stages := range p {
-		for _, points := range stages {
-			slices.SortFunc(points, func(a, b Point) int {
-				if a.Time < b.Time {
-					return -1
-				}
-				return 1
-			})
-		}
+	for _, points := range p {
+		slices.SortFunc(points, func(a, b Point) int { return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Energy, b.Energy)) })
 	}
 	return p, err
 }
 
-// An Instruction is one activity of a pipeline.
-type Instruction struct {
-	Stage      int    `json:"stage"`
-	Microbatch int    `json:"microbatch"`
-	Kind       string `json:"instruction"`
+// place reads the number of a stage or chunk.
+func place(column string, num func(string) (float64, error)) (int, error) {
+	x, err := num(column)
+	if err == nil && !(x >= 0 && x < maxStages && x == math.Trunc(x)) {
+		err = fmt.Errorf("%s: expected a whole number from 0 to %d, got %g", column, maxStages-1, x)
+	}
+	return int(x), err
 }
 
-// A Pipeline is the instructions of one training step, and which wait for which.
-type Pipeline struct {
-	Stages       int
-	Instructions []Instruction
-	After        [][]int
-}
-
-// NewPipeline returns the graph of a schedule: "1f1b" (one forward, one backward, with
-// as many microbatches in flight as stages follow) or "gpipe" (all forward, then all
-// backward). A stage does its instructions in order, each after those of its
-// neighbours that it needs.
-func NewPipeline(schedule string, stages, microbatches int) (*Pipeline, error) {
-	if stages < 1 || stages > 1024 || microbatches < 1 || microbatches > 1<<16 {
-		return nil, fmt.Errorf("pipeline: expected 1 to 1024 stages and 1 to 65536 microbatches, got %d and %d", stages, microbatches)
-	}
-	p := &Pipeline{Stages: stages}
-	index := map[Instruction]int{}
-	for s := range stages {
-		last := -1
-		add := func(kind string, m int) {
-			i := len(p.Instructions)
-			in := Instruction{s, m, kind}
-			index[in] = i
-			p.Instructions = append(p.Instructions, in)
-			var after []int
-			if last >= 0 {
-				after = append(after, last)
-			}
-			p.After = append(p.After, after)
-			last = i
-		}
-		warm := microbatches
-		switch schedule {
-		case "1f1b":
-			warm = min(microbatches, stages-1-s)
-		case "gpipe":
-		default:
-			return nil, fmt.Errorf("pipeline: schedule %q: expected 1f1b or gpipe", schedule)
-		}
-		for m := range warm {
-			add("forward", m)
-		}
-		for m := warm; m < microbatches; m++ {
-			add("forward", m)
-			add("backward", m-warm)
-		}
-		for m := microbatches - warm; m < microbatches; m++ {
-			add("backward", m)
-		}
-	}
-	for i, in := range p.Instructions {
-		neighbour := Instruction{in.Stage - 1, in.Microbatch, in.Kind}
-		if in.Kind == "backward" {
-			neighbour.Stage = in.Stage + 1
-		}
-		if j, ok := index[neighbour]; ok {
-			p.After[i] = append(p.After[i], j)
-		}
-	}
-	return p, nil
-}
-
-// ReadPipeline reads a graph of instructions: {"stages": n, "instructions": [{"stage",
-// "microbatch", "instruction", "after": [indices]}]}.
-func ReadPipeline(path string) (*Pipeline, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading pipeline: %w", err)
-	}
-	var d struct {
-		Stages       int `json:"stages"`
-		Instructions []struct {
-			Instruction
-			After []int `json:"after"`
-		} `json:"instructions"`
-	}
-	if err := json.Unmarshal(text, &d); err != nil {
-		return nil, fmt.Errorf("reading pipeline %s: %w", path, err)
-	}
-	p := &Pipeline{Stages: d.Stages}
-	for i, in := range d.Instructions {
-		if in.Stage < 0 || in.Stage >= d.Stages {
-			return nil, fmt.Errorf("reading pipeline %s: instruction %d: stage %d, expected 0 to %d", path, i, in.Stage, d.Stages-1)
-		}
-		p.Instructions, p.After = append(p.Instructions, in.Instruction), append(p.After, in.After)
-	}
-	if len(p.Instructions) == 0 {
-		return nil, fmt.Errorf("reading pipeline %s: expected instructions, got none", path)
-	}
-	return p, nil
-}
-
-// Edges counts what waits for what.
-func (p *Pipeline) Edges() int {
+// Chunks is the number of parts of the model that a stage holds.
+func (p Profile) Chunks() int {
 	n := 0
-	for _, a := range p.After {
-		n += len(a)
+	for o := range p {
+		n = max(n, o.Chunk+1)
 	}
 	return n
 }
 
-// points returns the measured points of an instruction.
-func (p Profile) points(in Instruction) ([]Point, error) {
-	points := p[in.Kind][in.Stage]
-	if len(points) == 0 {
-		return nil, fmt.Errorf("the profile has no %s of stage %d", in.Kind, in.Stage)
+// points returns the measured points of an operation.
+func (p Profile) points(o Operation) ([]Point, error) {
+	if len(p[o]) == 0 {
+		return nil, fmt.Errorf("the profile has no %v", o)
 	}
-	return points, nil
+	return p[o], nil
 }
 
 // A PipelinePlan is the frontier of a pipeline, and what to do for a deadline.
@@ -214,50 +137,63 @@ func Optimise(ctx context.Context, p *Pipeline, profile Profile, idle, deadline 
 	if !(idle >= 0) || math.IsInf(idle, 0) {
 		return nil, fmt.Errorf("idle power %g W: expected a number from 0", idle)
 	}
-	g := Graph{After: p.After}
-	fastest := make([]float64, len(p.Instructions))
+	g, err := p.graph(profile, idle)
+	if err != nil {
+		return nil, err
+	}
+	order, err := p.order()
+	if err != nil {
+		return nil, err
+	}
 	plan := &PipelinePlan{}
-	hulls := map[string]map[int]Cost{"": {}}
+	fastest := make([]float64, len(p.Instructions))
 	for i, in := range p.Instructions {
-		points, err := profile.points(in)
-		if err != nil {
-			return nil, err
-		}
-		hull, ok := hulls[in.Kind][in.Stage]
-		if !ok {
-			var times, costs []float64
-			for _, q := range points {
-				times, costs = append(times, q.Time), append(costs, q.Energy-idle*q.Time)
-			}
-			if hull, err = Hull(times, costs); err != nil {
-				return nil, fmt.Errorf("stage %d, %s: %w", in.Stage, in.Kind, err)
-			}
-			if hulls[in.Kind] == nil {
-				hulls[in.Kind] = map[int]Cost{}
-			}
-			hulls[in.Kind][in.Stage] = hull
-		}
-		g.Costs = append(g.Costs, hull)
-		fastest[i] = points[0].Time
-		plan.AllMaximum += points[0].Energy - idle*points[0].Time
+		q := profile[in.Operation][0]
+		fastest[i] = q.Time
+		plan.AllMaximum += q.Energy - idle*q.Time
+		plan.Baseline = append(plan.Baseline, Step{Instruction: in, Frequency: q.Frequency, Duration: q.Time})
+	}
+	early, makespan := p.earliest(order, fastest)
+	for i := range early {
+		plan.Baseline[i].Start = early[i]
+	}
+	plan.MaximumTime = makespan
+	plan.AllMaximum += idle * float64(p.Stages) * makespan
+	if deadline > 0 && deadline < makespan*(1-1e-9) {
+		return nil, fmt.Errorf("deadline %.6g s: the pipeline takes at least %.6g s, %.6g s more", deadline, makespan, makespan-deadline)
 	}
 	frontier, starts, ends, err := Solve(ctx, g, deadline, idle*float64(p.Stages))
 	if err != nil {
 		return nil, err
 	}
 	plan.Frontier = frontier
-	early, makespan := p.earliest(fastest)
-	plan.MaximumTime = makespan
-	plan.AllMaximum += idle * float64(p.Stages) * makespan
-	for i, in := range p.Instructions {
-		points, _ := profile.points(in)
-		plan.Baseline = append(plan.Baseline, Step{in, points[0].Frequency, early[i], fastest[i]})
-	}
-	if deadline > 0 && deadline < frontier[0].Time*(1-1e-9) {
-		return plan, fmt.Errorf("deadline %.6g s: the pipeline takes at least %.6g s, %.6g s more", deadline, frontier[0].Time, frontier[0].Time-deadline)
-	}
 	plan.steps(p, profile, g, starts, ends, idle)
 	return plan, nil
+}
+
+// graph is the pipeline with what its instructions cost.
+func (p *Pipeline) graph(profile Profile, idle float64) (Graph, error) {
+	g := Graph{After: p.After}
+	hulls := map[Operation]Cost{}
+	for _, in := range p.Instructions {
+		hull, ok := hulls[in.Operation]
+		if !ok {
+			points, err := profile.points(in.Operation)
+			if err != nil {
+				return g, err
+			}
+			var times, costs []float64
+			for _, q := range points {
+				times, costs = append(times, q.Time), append(costs, q.Energy-idle*q.Time)
+			}
+			if hull, err = Hull(times, costs); err != nil {
+				return g, fmt.Errorf("%v: %w", in.Operation, err)
+			}
+			hulls[in.Operation] = hull
+		}
+		g.Costs = append(g.Costs, hull)
+	}
+	return g, nil
 }
 
 func costOf(g Graph, starts, ends []float64) float64 {
@@ -276,7 +212,7 @@ func (plan *PipelinePlan) steps(p *Pipeline, profile Profile, g Graph, starts, e
 	for i, in := range p.Instructions {
 		last := g.Costs[i].Time[len(g.Costs[i].Time)-1]
 		durations[i] = math.Min(ends[i]-starts[i], last)
-		points, _ := profile.points(in)
+		points := profile[in.Operation]
 		at := 0 // the cheapest that is fast enough: real hardware has no frequencies in between
 		for k, q := range points {
 			if q.Time <= durations[i]*(1+1e-9) && q.Energy-idle*q.Time <= points[at].Energy-idle*points[at].Time {
@@ -289,22 +225,71 @@ func (plan *PipelinePlan) steps(p *Pipeline, profile Profile, g Graph, starts, e
 	plan.Rounded = rounded + idle*float64(p.Stages)*plan.Deadline
 }
 
-// earliest returns when every instruction begins at the earliest, and the makespan.
-func (p *Pipeline) earliest(durations []float64) (starts []float64, makespan float64) {
-	starts = make([]float64, len(durations))
-	state := make([]int, len(durations))
-	var visit func(i int) float64
-	visit = func(i int) float64 { // its end
-		if state[i] == 0 {
-			state[i] = 1
-			for _, j := range p.After[i] {
-				starts[i] = math.Max(starts[i], visit(j))
+// order lists the instructions so that each comes after those that it waits for.
+func (p *Pipeline) order() ([]int, error) {
+	n := len(p.Instructions)
+	waiting, before := make([]int, n), make([][]int, n)
+	for i, after := range p.After {
+		for _, j := range after {
+			if j < 0 || j >= n {
+				return nil, fmt.Errorf("instruction %d comes after %d: expected 0 to %d", i, j, n-1)
+			}
+			before[j] = append(before[j], i)
+		}
+		waiting[i] = len(after)
+	}
+	var order []int
+	for i, w := range waiting {
+		if w == 0 {
+			order = append(order, i)
+		}
+	}
+	for k := 0; k < len(order); k++ {
+		for _, i := range before[order[k]] {
+			if waiting[i]--; waiting[i] == 0 {
+				order = append(order, i)
 			}
 		}
-		return starts[i] + durations[i]
 	}
-	for i := range durations {
-		makespan = math.Max(makespan, visit(i))
+	if len(order) < n {
+		return nil, fmt.Errorf("instructions wait for each other: %s", p.cycle(waiting))
+	}
+	return order, nil
+}
+
+// cycle names instructions that wait for each other; those that wait at all include
+// all that do.
+func (p *Pipeline) cycle(waiting []int) string {
+	seen := map[int]int{}
+	i := slices.IndexFunc(waiting, func(w int) bool { return w > 0 })
+	var path []int
+	for {
+		if at, ok := seen[i]; ok {
+			path = append(path[at:], i)
+			break
+		}
+		seen[i] = len(path)
+		path = append(path, i)
+		i = p.After[i][slices.IndexFunc(p.After[i], func(j int) bool { return waiting[j] > 0 })]
+	}
+	if len(path) > 8 {
+		return fmt.Sprintf("%d after %d, and so on around %d instructions", path[0], path[1], len(path)-1)
+	}
+	text := fmt.Sprint(path[0])
+	for _, i := range path[1:] {
+		text += fmt.Sprintf(" after %d", i)
+	}
+	return text
+}
+
+// earliest returns when every instruction begins at the earliest, and the makespan.
+func (p *Pipeline) earliest(order []int, durations []float64) (starts []float64, makespan float64) {
+	starts = make([]float64, len(durations))
+	for _, i := range order {
+		for _, j := range p.After[i] {
+			starts[i] = math.Max(starts[i], starts[j]+durations[j])
+		}
+		makespan = math.Max(makespan, starts[i]+durations[i])
 	}
 	return starts, makespan
 }

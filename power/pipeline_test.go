@@ -20,6 +20,7 @@ import (
 var long = flag.Bool("long", false, "run the long tests")
 
 func profile(t testing.TB) Profile {
+	t.Helper()
 	p, err := ReadProfile("testdata/profile_s4.csv")
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +59,7 @@ func TestLinearProgram(t *testing.T) {
 		if err := json.Unmarshal(text, &want); err != nil {
 			t.Fatal(err)
 		}
-		p, err := NewPipeline("1f1b", 4, m)
+		p, err := NewPipeline("1f1b", 4, 1, m)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,11 +90,7 @@ func TestLinearProgram(t *testing.T) {
 			near("cost of the plan", plan.Cost, q.Cost_j)
 			check(t, p, plan)
 		}
-		for i := 2; i < len(f); i++ {
-			if slope := func(i int) float64 { return (f[i].Cost - f[i-1].Cost) / (f[i].Time - f[i-1].Time) }; slope(i) < slope(i-1)-1e-6 {
-				t.Errorf("not convex at %g s", f[i].Time)
-			}
-		}
+		convex(t, f)
 		// A peer that fits exponentials and rounds times. Its fits lie below what was
 		// measured at the fast end, so only the slow half can be compared.
 		var peers int
@@ -135,16 +132,124 @@ func check(t *testing.T, p *Pipeline, plan *PipelinePlan) {
 	}
 }
 
+// chunked splits every stage of a profile into two chunks, of which the second is
+// the longer.
+func chunked(p Profile) Profile {
+	split := Profile{}
+	for o, points := range p {
+		for chunk, part := range []float64{0.45, 0.55} {
+			o.Chunk = chunk
+			for _, q := range points {
+				split[o] = append(split[o], Point{q.Frequency, q.Time * part, q.Energy * part})
+			}
+		}
+	}
+	return split
+}
+
+// TestInterleaved compares with optima of a linear program that another solver found
+// (testdata/README.md).
+func TestInterleaved(t *testing.T) {
+	text, err := os.ReadFile("testdata/lp_interleaved_s4_m8_v2.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want struct {
+		Nodes, Edges int
+		Fastest_s    float64
+		Points       []struct{ Time_s, Cost_j float64 }
+	}
+	if err := json.Unmarshal(text, &want); err != nil {
+		t.Fatal(err)
+	}
+	p, err := NewPipeline("interleaved", 4, 2, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Instructions) != want.Nodes || p.Edges() != want.Edges {
+		t.Errorf("%d instructions and %d edges, expected %d and %d", len(p.Instructions), p.Edges(), want.Nodes, want.Edges)
+	}
+	plan, err := Optimise(t.Context(), p, chunked(profile(t)), 70, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := plan.Frontier[0].Time; math.Abs(got/want.Fastest_s-1) > 1e-6 {
+		t.Errorf("fastest %.9g s, expected %.9g", got, want.Fastest_s)
+	}
+	if len(want.Points) < 9 {
+		t.Errorf("%d points", len(want.Points))
+	}
+	for _, q := range want.Points {
+		if got := at(plan.Frontier, q.Time_s); math.Abs(got/q.Cost_j-1) > 1e-6 {
+			t.Errorf("in %g s %.9g J, expected %.9g J", q.Time_s, got, q.Cost_j)
+		}
+	}
+	check(t, p, plan)
+	convex(t, plan.Frontier)
+}
+
+// TestMakespan compares schedules of equal stages with their published lengths: the
+// work of a stage, and a bubble of stages − 1 forwards and backwards, which chunks
+// divide by their number.
+func TestMakespan(t *testing.T) {
+	const forward, backward = 0.25, 0.5 // of a chunk
+	for _, c := range []struct {
+		schedule                     string
+		stages, chunks, microbatches int
+	}{
+		{"gpipe", 4, 1, 7}, {"1f1b", 4, 1, 7}, {"1f1b", 4, 1, 2}, {"1f1b", 1, 1, 3}, {"gpipe", 3, 1, 1},
+		{"interleaved", 4, 2, 4}, {"interleaved", 4, 2, 16}, {"interleaved", 4, 3, 8}, {"interleaved", 3, 4, 30}, {"interleaved", 1, 2, 5}, {"interleaved", 8, 2, 64},
+	} {
+		p, err := NewPipeline(c.schedule, c.stages, c.chunks, c.microbatches)
+		if err != nil {
+			t.Fatal(err)
+		}
+		order, err := p.order()
+		if err != nil {
+			t.Errorf("%+v: %v", c, err)
+			continue
+		}
+		durations := make([]float64, len(p.Instructions))
+		seen := map[Instruction]bool{}
+		for i, in := range p.Instructions {
+			if seen[in] {
+				t.Errorf("%+v: %+v is there twice", c, in)
+			}
+			seen[in] = true
+			durations[i] = forward
+			if in.Kind == "backward" {
+				durations[i] = backward
+				in.Kind = "forward"
+				if !seen[in] {
+					t.Errorf("%+v: the backward of %+v comes first", c, in)
+				}
+			}
+		}
+		if want := 2 * c.stages * c.chunks * c.microbatches; len(seen) != want {
+			t.Errorf("%+v: %d instructions, expected %d", c, len(seen), want)
+		}
+		_, got := p.earliest(order, durations)
+		if want := (forward + backward) * float64(c.chunks*c.microbatches+c.stages-1); math.Abs(got-want) > 1e-9 {
+			t.Errorf("%+v: %g s, expected %g s", c, got, want)
+		}
+	}
+}
+
 // TestAnyGraph compares with a linear program on random graphs.
 func TestAnyGraph(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
+		ties := rapid.Bool().Draw(rt, "ties") // many things happen at once
 		n := 1 + r.IntN(6)
 		var g Graph
 		for i := range n {
 			var times, costs []float64
 			for range 1 + r.IntN(4) {
-				times, costs = append(times, 0.1+r.Float64()), append(costs, 5*r.Float64())
+				if ties {
+					times, costs = append(times, float64(1+r.IntN(4))), append(costs, float64(r.IntN(6)))
+				} else {
+					times, costs = append(times, 0.1+r.Float64()), append(costs, 5*r.Float64())
+				}
 			}
 			c, err := Hull(times, costs)
 			if err != nil {
@@ -226,11 +331,18 @@ func program(g Graph, deadline float64) (float64, error) {
 }
 
 func TestPipelineRefuses(t *testing.T) {
-	p, err := NewPipeline("1f1b", 4, 3)
+	p, err := NewPipeline("1f1b", 4, 1, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Optimise(t.Context(), p, profile(t), 70, 1); err == nil || !strings.Contains(err.Error(), "0.6375 s more") {
+		t.Errorf("%v", err)
+	}
+	loop := &Pipeline{Stages: 1, Instructions: make([]Instruction, 3), After: [][]int{{}, {2, 0}, {1}}}
+	for i := range loop.Instructions {
+		loop.Instructions[i].Kind = "forward"
+	}
+	if _, err := Optimise(t.Context(), loop, profile(t), 70, 0); err == nil || !strings.Contains(err.Error(), "1 after 2 after 1") {
 		t.Errorf("%v", err)
 	}
 	if _, err := Optimise(t.Context(), p, Profile{}, 70, 0); err == nil || !strings.Contains(err.Error(), "no forward of stage 0") {
@@ -240,10 +352,10 @@ func TestPipelineRefuses(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	for _, c := range []struct {
-		schedule string
-		stages   int
-	}{{"other", 2}, {"1f1b", 0}} {
-		if _, err := NewPipeline(c.schedule, c.stages, 2); err == nil {
+		schedule       string
+		stages, chunks int
+	}{{"other", 2, 1}, {"1f1b", 0, 1}, {"1f1b", 3, 2}, {"interleaved", 3, 1}, {"interleaved", 2, 2}} {
+		if _, err := NewPipeline(c.schedule, c.stages, c.chunks, 3); err == nil {
 			t.Errorf("%+v was taken", c)
 		}
 	}
@@ -258,7 +370,7 @@ func BenchmarkFrontier(b *testing.B) {
 	p := profile(b)
 	for _, m := range []int{8, 32} {
 		b.Run(fmt.Sprintf("4x%d", m), func(b *testing.B) {
-			line, err := NewPipeline("1f1b", 4, m)
+			line, err := NewPipeline("1f1b", 4, 1, m)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -271,30 +383,50 @@ func BenchmarkFrontier(b *testing.B) {
 	}
 }
 
-// TestLarge logs how long a pipeline of 32 stages and 128 microbatches takes.
+// TestLarge solves a pipeline of 32 stages and 128 microbatches, and logs how long
+// that takes.
 func TestLarge(t *testing.T) {
 	if !*long {
 		t.Skip("needs -long")
 	}
 	p := profile(t)
-	for _, stages := range p {
-		for s := 4; s < 32; s++ {
-			var points []Point
-			for _, q := range stages[s%4] { // stages of slightly different lengths
+	for s := 4; s < 32; s++ { // stages of slightly different lengths
+		for _, kind := range []string{"forward", "backward"} {
+			o := Operation{Stage: s, Kind: kind}
+			for _, q := range p[Operation{Stage: s % 4, Kind: kind}] {
 				x := 1 + 0.01*float64(s)
-				points = append(points, Point{q.Frequency, q.Time * x, q.Energy * x})
+				p[o] = append(p[o], Point{q.Frequency, q.Time * x, q.Energy * x})
 			}
-			stages[s] = points
 		}
 	}
-	line, err := NewPipeline("1f1b", 32, 128)
+	line, err := NewPipeline("1f1b", 32, 1, 128)
 	if err != nil {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	plan, err := Optimise(t.Context(), line, p, 70, 0)
+	plan, err := Optimise(t.Context(), line, p, 70, 70)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d instructions, %d corners in %.1f s", len(line.Instructions), len(plan.Frontier), time.Since(start).Seconds())
+	f := plan.Frontier
+	t.Logf("%d instructions, %d corners in %.1f s", len(line.Instructions), len(f), time.Since(start).Seconds())
+	check(t, line, plan)
+	if got := at(f, plan.Deadline); math.Abs(got/plan.Cost-1) > 1e-9 {
+		t.Errorf("the plan costs %.12g J, on the frontier %.12g J", plan.Cost, got)
+	}
+	if math.Abs(plan.MaximumTime/f[0].Time-1) > 1e-9 {
+		t.Errorf("at maximum it takes %.12g s, at the fastest %.12g s", plan.MaximumTime, f[0].Time)
+	}
+	convex(t, f)
+}
+
+// convex tries whether the frontier falls ever more slowly.
+func convex(t *testing.T, f []Corner) {
+	t.Helper()
+	slope := func(i int) float64 { return (f[i].Cost - f[i-1].Cost) / (f[i].Time - f[i-1].Time) }
+	for i := 2; i < len(f); i++ {
+		if rounding := 1e-12 * f[0].Cost / math.Min(f[i].Time-f[i-1].Time, f[i-1].Time-f[i-2].Time); slope(i) < slope(i-1)-1e-6-rounding || slope(i) > 0 {
+			t.Errorf("not convex at %g s: %g after %g", f[i].Time, slope(i), slope(i-1))
+		}
+	}
 }

@@ -149,7 +149,12 @@ func parseCSV(from io.Reader, columns []string, row func(line int, field func(st
 		}
 		rows++
 		line, _ := r.FieldPos(0)
-		field := func(name string) string { return record[at[name]] }
+		field := func(name string) string { // empty for a column that is not there
+			if i, ok := at[name]; ok {
+				return record[i]
+			}
+			return ""
+		}
 		number := func(name string) (float64, error) {
 			x, err := strconv.ParseFloat(field(name), 64)
 			if err != nil {

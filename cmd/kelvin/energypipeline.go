@@ -40,7 +40,7 @@ pipeline elsewhere that must be waited for anyway), or of the fastest time.`,
 	flags.IntVar(&f.stages, "stages", 4, "stages")
 	flags.IntVar(&f.microbatches, "microbatches", 8, "microbatches of a step")
 	flags.Float64Var(&f.idle, "idle-power", 0, "W that a stage draws while it waits")
-	flags.StringVar(&f.schedule, "schedule", "1f1b", "1f1b, gpipe, or a graph of instructions (json)")
+	flags.StringVar(&f.schedule, "schedule", "1f1b", "1f1b, gpipe, interleaved, or a graph of instructions (`name` or file.json)")
 	flags.Float64Var(&f.deadline, "deadline", 0, "s that a step may take (default the fastest)")
 	flags.StringVar(&f.html, "html", "", "also write the report to this `file`")
 	flags.BoolVar(&f.asJSON, "json", false, "print one JSON document")
@@ -82,7 +82,7 @@ func runEnergyPipeline(cmd *cobra.Command, f pipelineFlags) error {
 	if err != nil {
 		return err
 	}
-	pipeline, err := f.pipeline()
+	pipeline, err := f.pipeline(profile)
 	if err != nil {
 		return err
 	}
@@ -111,11 +111,11 @@ func runEnergyPipeline(cmd *cobra.Command, f pipelineFlags) error {
 	return d.print(cmd.OutOrStdout())
 }
 
-func (f pipelineFlags) pipeline() (*power.Pipeline, error) {
+func (f pipelineFlags) pipeline(profile power.Profile) (*power.Pipeline, error) {
 	if strings.HasSuffix(f.schedule, ".json") {
 		return power.ReadPipeline(f.schedule)
 	}
-	p, err := power.NewPipeline(f.schedule, f.stages, f.microbatches)
+	p, err := power.NewPipeline(f.schedule, f.stages, profile.Chunks(), f.microbatches)
 	if err != nil {
 		return nil, usageError{err}
 	}
