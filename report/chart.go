@@ -1,54 +1,64 @@
 package report
 
 import (
+	"encoding/json"
 	"fmt"
-	"html/template"
 	"math"
 	"slices"
-	"strings"
+	"strconv"
 
 	"github.com/kelvin-ml/kelvin/thermo"
 )
 
-// Every chart is drawn twice, for a page and for a phone; the style sheet shows
-// the one that fits. A drawing scales, so these are ratios to its text, which is
-// 13 high.
-const (
-	wideWidth   = 760.0
-	narrowWidth = 370.0
-	axisHeight  = 46.0
-	plotLeft    = 66.0 // room for the labels of a vertical axis
-	plotRight   = 24.0 // and for half of the last label of a horizontal one
-	padding     = 10.0
-)
-
-func escape(s string) string { return template.HTMLEscapeString(s) }
-
-// figure puts two drawings of a chart in a figure. Description says in words what
-// they show; notes says what they do not.
-func figure(caption, description, notes string, draw func(b *strings.Builder, width float64) (height float64)) template.HTML {
-	var b strings.Builder
-	b.WriteString("<figure>")
-	for _, width := range []float64{wideWidth, narrowWidth} {
-		var inner strings.Builder
-		height := draw(&inner, width)
-		class := "wide"
-		if width == narrowWidth {
-			class = "narrow"
-		}
-		fmt.Fprintf(&b, `<svg class="%s" viewBox="0 0 %g %.0f" role="img" aria-label="%s"><desc>%s</desc>%s</svg>`,
-			class, width, height, escape(caption), escape(description), inner.String())
-	}
-	fmt.Fprintf(&b, `<figcaption>%s`, escape(caption))
-	if notes != "" {
-		fmt.Fprintf(&b, ` <span class="missing">%s</span>`, escape(notes))
-	}
-	b.WriteString("</figcaption></figure>\n")
-	return template.HTML(b.String()) // every text in it was escaped
+// A Chart is a picture in a Section: a BarChart, FloorMap, FlowChart, GanttChart,
+// HeatMap, LineChart or ScatterChart. Of its data it becomes a JSON document, which
+// the components in web/ui draw. What is not finite is null there and not drawn,
+// and a note under the picture says how much that is.
+type Chart interface {
+	json.Marshaler
+	chart()
 }
 
-// ticksIn returns how many ticks a horizontal axis has room for.
-func ticksIn(width float64) int { return max(3, int(width/85)) }
+func (BarChart) chart()     {}
+func (FloorMap) chart()     {}
+func (FlowChart) chart()    {}
+func (GanttChart) chart()   {}
+func (HeatMap) chart()      {}
+func (LineChart) chart()    {}
+func (ScatterChart) chart() {}
+
+// A number is a float64 that JSON can hold: to nine digits, what is not finite as
+// null.
+type number float64
+
+// MarshalJSON implements json.Marshaler.
+func (x number) MarshalJSON() ([]byte, error) {
+	if !finite(float64(x)) {
+		return []byte("null"), nil
+	}
+	return strconv.AppendFloat(nil, float64(x), 'g', 9, 64), nil
+}
+
+func numbers(list []float64) []number {
+	out := make([]number, len(list))
+	for i, x := range list {
+		out[i] = number(x)
+	}
+	return out
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+// missing says how many values a chart cannot show.
+func missing(how string, n int, log bool) string {
+	switch {
+	case n == 0:
+		return ""
+	case log:
+		return fmt.Sprintf("%s, because not finite or not positive: %d.", how, n)
+	}
+	return fmt.Sprintf("%s, because not finite: %d.", how, n)
+}
 
 // A BarChart compares readings of one unit, one row each, with error bars of two
 // standard errors. A reading that is not valid is drawn pale.
@@ -60,99 +70,34 @@ type BarChart struct {
 	Dots     bool                        // a dot instead of a bar from 0: for comparing, not for adding up
 }
 
-// Bars draws the chart.
-func (c BarChart) Bars() template.HTML {
-	var words []string
-	for _, r := range c.Readings {
-		words = append(words, c.label(r)+": "+valueOf(r))
+// MarshalJSON implements json.Marshaler.
+func (c BarChart) MarshalJSON() ([]byte, error) {
+	type row struct {
+		Label   string `json:"label"`
+		Group   string `json:"group"`
+		Value   number `json:"value"`
+		StdErr  number `json:"stderr"`
+		Text    string `json:"text,omitempty"`
+		Invalid string `json:"invalid,omitempty"`
 	}
-	return figure(c.Caption, c.Axis+". "+strings.Join(words, "; "), "", c.draw)
-}
-
-func (c BarChart) label(r thermo.Reading) string {
-	if c.Label != nil {
-		return c.Label(r)
-	}
-	return r.Group
-}
-
-// draw draws a row of label, bar and value side by side, or, where that is too
-// narrow, label and value above the bar.
-func (c BarChart) draw(b *strings.Builder, width float64) float64 {
-	left, right, row, middle := 150.0, width-170, 28.0, 14.0
-	stacked := width == narrowWidth
-	if stacked {
-		left, right, row, middle = padding, width-padding, 50, 33
-	}
-	low, high, largest := c.bounds()
-	x := newAxis(low, high, left, right, ticksIn(right-left))
-	bottom := float64(len(c.Readings)) * row
-	x.drawBelow(b, bottom, 0, c.Axis)
-	names := make([]string, len(c.Readings))
+	rows := make([]row, len(c.Readings))
 	for i, r := range c.Readings {
-		names[i] = c.label(r)
-	}
-	most := 18
-	if stacked {
-		most = 24
-	}
-	names = distinct(names, most)
-	for i, r := range c.Readings {
-		top := float64(i) * row
-		value := valueOf(r)
-		if stacked {
-			fmt.Fprintf(b, `<text x="%g" y="%.1f">%s</text><text class="soft" x="%g" y="%.1f" text-anchor="end">%s</text>`,
-				left, top+17, escape(names[i]), right, top+17, value)
-		} else {
-			fmt.Fprintf(b, `<text x="%g" y="%.1f" text-anchor="end" dominant-baseline="middle">%s</text><text class="soft" x="%g" y="%.1f" dominant-baseline="middle">%s</text>`,
-				left-padding, top+middle, escape(names[i]), right+padding, top+middle, value)
+		label := r.Group
+		if c.Label != nil {
+			label = c.Label(r)
 		}
-		if finite(r.Value) {
-			c.mark(b, x, r, top+middle, largest)
-		}
+		rows[i] = row{label, r.Group, number(r.Value), number(r.StdErr), valueOf(r), r.Invalid}
 	}
-	return bottom + axisHeight
+	return json.Marshal(struct {
+		Kind    string `json:"kind"`
+		Caption string `json:"caption"`
+		Axis    string `json:"axis"`
+		Dots    bool   `json:"dots"`
+		Rows    []row  `json:"rows"`
+	}{"bars", c.Caption, c.Axis, c.Dots, rows})
 }
 
-// bounds returns the ends of the value axis, and the largest magnitude.
-func (c BarChart) bounds() (low, high, largest float64) {
-	if c.Dots {
-		low, high = math.Inf(1), math.Inf(-1)
-	}
-	for _, r := range c.Readings {
-		if finite(r.Value) {
-			e := errorOf(r)
-			low, high = math.Min(low, r.Value-e), math.Max(high, r.Value+e)
-			largest = math.Max(largest, math.Abs(r.Value))
-		}
-	}
-	return low, high, largest
-}
-
-// mark draws the bar or the dot of a reading, and its error, at height y.
-func (c BarChart) mark(b *strings.Builder, x axis, r thermo.Reading, y, largest float64) {
-	class := "mark"
-	if !r.Valid() {
-		class = "mark pale"
-	}
-	heat := 0.0
-	if largest > 0 {
-		heat = math.Abs(r.Value) / largest
-	}
-	tip := fmt.Sprintf("<title>%s: %s</title>", escape(c.label(r)), escape(r.String()))
-	if c.Dots {
-		fmt.Fprintf(b, `<circle class="%s" cx="%.1f" cy="%.1f" r="5" fill="%s">%s</circle>`, class, x.at(r.Value), y, Scale(heat), tip)
-	} else {
-		from, to := x.at(math.Min(0, r.Value)), x.at(math.Max(0, r.Value))
-		fmt.Fprintf(b, `<rect class="%s" x="%.1f" y="%.1f" width="%.1f" height="18" rx="2" fill="%s">%s</rect>`, class, from, y-9, math.Max(to-from, 1), Scale(heat), tip)
-	}
-	if e := errorOf(r); e > 0 {
-		fmt.Fprintf(b, `<path class="error" d="M%.1f %.1fH%.1fM%.1f %.1fv8M%.1f %.1fv8"/>`,
-			x.at(r.Value-e), y, x.at(r.Value+e), x.at(r.Value-e), y-4, x.at(r.Value+e), y-4)
-	}
-}
-
-// valueOf writes the value of a reading, with its error if that is known.
+// valueOf writes the value of a reading with its error; "" where that is unknown.
 func valueOf(r thermo.Reading) string {
 	switch {
 	case !finite(r.Value):
@@ -160,75 +105,203 @@ func valueOf(r thermo.Reading) string {
 	case r.StdErr > 0 && finite(r.StdErr):
 		return thermo.FormatError(r.Value, r.StdErr)
 	}
-	return short(r.Value)
+	return ""
 }
 
-// errorOf returns two standard errors, 0 if unknown.
-func errorOf(r thermo.Reading) float64 {
-	if e := 2 * r.StdErr; finite(e) {
-		return e
-	}
-	return 0
+// A HeatMap shows a quantity of many layers along a run: a row for every layer,
+// a column for every stretch of steps. Of one column it is a strip of layers.
+type HeatMap struct {
+	Caption string
+	X       string      // title of the horizontal axis, with its unit; not drawn if X0 equals X1
+	X0, X1  float64     // its ends
+	Unit    string      // of the quantity, with its name: "temperature (energy/nat)"
+	Rows    []string    // names of the layers
+	Values  [][]float64 // [row][column]; what is not finite is left grey
+	Log     bool        // colours by the logarithm; what is not positive is left grey
 }
 
-// shorten cuts the middle out of a long label: what layers differ by is at the
-// ends of their names.
-func shorten(s string, most int) string {
-	r := []rune(s)
-	if len(r) <= most {
-		return s
-	}
-	return string(r[:most/2-1]) + "…" + string(r[len(r)-most/2:])
-}
+// maxColumns bounds the cells of a row: more are too thin to be seen.
+const maxColumns = 300
 
-// distinct shortens labels of more than most characters: what the dotted names of
-// all have in common goes first, at both ends.
-func distinct(labels []string, most int) []string {
-	longest := 0
-	parts := make([][]string, len(labels))
-	for i, l := range labels {
-		longest = max(longest, len([]rune(l)))
-		parts[i] = strings.Split(l, ".")
-	}
-	short := slices.Clone(labels)
-	if longest > most && len(labels) > 1 {
-		from, to := 0, 0 // parts that go at the front and at the back
-		for same(parts, func(p []string) (string, bool) { return at(p, from), from < len(p)-1 }) {
-			from++
+// MarshalJSON implements json.Marshaler.
+func (m HeatMap) MarshalJSON() ([]byte, error) {
+	values := make([][]number, len(m.Rows))
+	n := 0
+	for i := range values {
+		values[i] = []number{}
+		if i >= len(m.Values) {
+			continue
 		}
-		for same(parts, func(p []string) (string, bool) { return at(p, len(p)-1-to), from+to < len(p)-1 }) {
-			to++
-		}
-		for i, p := range parts {
-			short[i] = strings.Join(p[from:len(p)-to], ".")
-			if from > 0 {
-				short[i] = "…" + short[i]
-			}
-			if to > 0 {
-				short[i] += "…"
+		row := slices.Clone(m.Values[i])
+		for j, v := range row {
+			if !finite(v) || m.Log && v <= 0 {
+				row[j] = math.NaN()
+				n++
 			}
 		}
+		values[i] = numbers(means(row, maxColumns))
 	}
-	for i, l := range short {
-		short[i] = shorten(l, most)
-	}
-	return short
+	return json.Marshal(struct {
+		Kind    string     `json:"kind"`
+		Caption string     `json:"caption"`
+		X       string     `json:"x"`
+		From    number     `json:"from"`
+		To      number     `json:"to"`
+		Unit    string     `json:"unit"`
+		Rows    []string   `json:"rows"`
+		Values  [][]number `json:"values"`
+		Log     bool       `json:"log"`
+		Note    string     `json:"note"`
+	}{"heatmap", m.Caption, m.X, number(m.X0), number(m.X1), m.Unit, append([]string{}, m.Rows...), values, m.Log, missing("Left grey", n, m.Log)})
 }
 
-func at(p []string, i int) string {
-	if i < 0 || i >= len(p) {
-		return ""
+// means sums up values in at most n columns, each by the mean of what is finite.
+func means(values []float64, n int) []float64 {
+	if len(values) <= n {
+		return values
 	}
-	return p[i]
+	columns := make([]float64, n)
+	for j := range columns {
+		sum, count := 0.0, 0.0
+		for _, v := range values[j*len(values)/n : (j+1)*len(values)/n] {
+			if finite(v) {
+				sum, count = sum+v, count+1
+			}
+		}
+		columns[j] = sum / count // NaN if there is none
+	}
+	return columns
 }
 
-// same reports whether get finds one and the same thing in all of parts.
-func same(parts [][]string, get func([]string) (string, bool)) bool {
-	first, _ := get(parts[0])
-	for _, p := range parts {
-		if s, ok := get(p); !ok || s != first {
-			return false
+// A FlowChart shows what passes through a row of stages: into and out of each, as
+// a band whose width is the amount, coloured by what it loses.
+type FlowChart struct {
+	Caption string
+	Unit    string // of the amounts, with their name
+	Stages  []Stage
+}
+
+// A Stage is one stage of a FlowChart.
+type Stage struct {
+	Name    string
+	In, Out float64
+	Note    string // below it
+}
+
+// MarshalJSON implements json.Marshaler.
+func (c FlowChart) MarshalJSON() ([]byte, error) {
+	type stage struct {
+		Name string `json:"name"`
+		In   number `json:"in"`
+		Out  number `json:"out"`
+		Note string `json:"note"`
+	}
+	stages, n := []stage{}, 0
+	for _, s := range c.Stages {
+		if finite(s.In) && finite(s.Out) {
+			stages = append(stages, stage{s.Name, number(s.In), number(s.Out), s.Note})
+		} else {
+			n++
 		}
 	}
-	return true
+	return json.Marshal(struct {
+		Kind    string  `json:"kind"`
+		Caption string  `json:"caption"`
+		Unit    string  `json:"unit"`
+		Stages  []stage `json:"stages"`
+		Note    string  `json:"note"`
+	}{"flow", c.Caption, c.Unit, stages, missing("Left out", n, false)})
+}
+
+// A GanttChart shows what runs when, a row for each place.
+type GanttChart struct {
+	Caption string
+	X       string // title of the time axis, with its unit
+	Rows    []string
+	Bars    []GanttBar
+}
+
+// A GanttBar is one thing that runs.
+type GanttBar struct {
+	Row        int
+	Start, End float64
+	Label      string // in the bar, where it fits
+	Title      string // in words
+	Hotness    float64
+}
+
+// MarshalJSON implements json.Marshaler.
+func (c GanttChart) MarshalJSON() ([]byte, error) {
+	type bar struct {
+		Row   int    `json:"row"`
+		Start number `json:"start"`
+		End   number `json:"end"`
+		Label string `json:"label"`
+		Title string `json:"title"`
+		Heat  number `json:"heat"`
+	}
+	bars := []bar{}
+	for _, b := range c.Bars {
+		if finite(b.Start) && finite(b.End) {
+			bars = append(bars, bar{b.Row, number(b.Start), number(b.End), b.Label, b.Title, number(b.Hotness)})
+		}
+	}
+	return json.Marshal(struct {
+		Kind    string   `json:"kind"`
+		Caption string   `json:"caption"`
+		X       string   `json:"x"`
+		Rows    []string `json:"rows"`
+		Bars    []bar    `json:"bars"`
+		Note    string   `json:"note"`
+	}{"gantt", c.Caption, c.X, append([]string{}, c.Rows...), bars, missing("Left out", len(c.Bars)-len(bars), false)})
+}
+
+// A FloorMap is a plane seen from above, coloured by a quantity: a chip by its
+// temperature.
+type FloorMap struct {
+	Caption       string
+	Unit          string  // of the quantity, with its name: "temperature (K)"
+	Width, Height float64 // of the plane, in millimetres
+	Areas         []Area  // drawn in order
+	Low, High     float64 // ends of the scale; equal for those of the areas
+}
+
+// An Area is a rectangle of a FloorMap, its corner at the lower left. One without a
+// value (NaN) is an outline; one with a name is labelled.
+type Area struct {
+	Name                string
+	X, Y, Width, Height float64 // mm
+	Value               float64
+}
+
+// MarshalJSON implements json.Marshaler.
+func (m FloorMap) MarshalJSON() ([]byte, error) {
+	low, high := m.Low, m.High
+	if low == high {
+		low, high = math.Inf(1), math.Inf(-1)
+		for _, a := range m.Areas {
+			if finite(a.Value) {
+				low, high = math.Min(low, a.Value), math.Max(high, a.Value)
+			}
+		}
+	}
+	// An area is [x, y, width, height, value], or with its name behind: there are
+	// many thousands of them.
+	areas := make([][]any, len(m.Areas))
+	for i, a := range m.Areas {
+		areas[i] = []any{number(a.X), number(a.Y), number(a.Width), number(a.Height), number(a.Value)}
+		if a.Name != "" {
+			areas[i] = append(areas[i], a.Name)
+		}
+	}
+	return json.Marshal(struct {
+		Kind    string  `json:"kind"`
+		Caption string  `json:"caption"`
+		Unit    string  `json:"unit"`
+		Width   number  `json:"width"`
+		Height  number  `json:"height"`
+		Low     number  `json:"low"`
+		High    number  `json:"high"`
+		Areas   [][]any `json:"areas"`
+	}{"floor", m.Caption, m.Unit, number(m.Width), number(m.Height), number(low), number(high), areas})
 }

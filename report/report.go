@@ -1,37 +1,45 @@
-// Package report renders results as one self-contained HTML page: no scripts,
-// nothing from elsewhere, readable in light and dark, on paper and on a phone.
+// Package report renders results: tables for the terminal, and pages, each one
+// self-contained HTML file that needs neither a server nor the network.
+//
+// A page is a document, and the components that show it are those of the
+// dashboard. They are written in web/ui and built into dist, which is embedded
+// here, because the dashboard (package web) may import this package and not the
+// other way round.
 package report
 
 import (
-	_ "embed"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"html/template"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/kelvin-ml/kelvin/thermo"
 )
 
 // A Page is one report.
 type Page struct {
-	Title    string
-	Lead     string           // one paragraph under the title
-	Facts    []Fact           // where the numbers come from: model, data, seed
-	Figures  []Figure         // the few numbers to remember
-	Findings []thermo.Finding // shown even when empty, unless nil
-	Sections []Section
+	Title    string           `json:"title"`
+	Lead     string           `json:"lead,omitempty"`    // one paragraph under the title
+	Facts    []Fact           `json:"facts,omitempty"`   // where the numbers come from: model, data, seed
+	Figures  []Figure         `json:"figures,omitempty"` // the few numbers to remember
+	Findings []thermo.Finding `json:"findings"`          // shown even when empty, unless nil
+	Sections []Section        `json:"sections"`
 }
 
 // A Fact is a line of provenance.
-type Fact struct{ Label, Value string }
+type Fact struct {
+	Label string `json:"label"`
+	Value string `json:"value"`
+}
 
 // A Figure is a number to remember.
 type Figure struct {
-	Label string
-	Value string // as thermo.FormatError gives it
-	Unit  string
-	Note  string
+	Label string `json:"label"`
+	Value string `json:"value"` // as thermo.FormatError gives it
+	Unit  string `json:"unit,omitempty"`
+	Note  string `json:"note,omitempty"`
 }
 
 // FigureOf returns the figure of a reading; a reading that is not valid says why.
@@ -43,52 +51,46 @@ func FigureOf(label string, r thermo.Reading) Figure {
 	return f
 }
 
-// A Section is a chapter of the page: text, then charts, then a table.
+// A Section is a chapter of the page: text, then charts, then a table. Findings
+// link to the first row of a table or chart that has the name of their group.
 type Section struct {
-	ID     string // anchor
-	Title  string
-	Text   string
-	Charts []template.HTML // as Bars and Lines draw them
-	Table  *Table
-}
-
-//go:embed theme.css
-var theme string
-
-//go:embed page.html
-var pageText string
-
-var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"scaleStops": scaleStops,
-	"theme":      func() template.CSS { return template.CSS(theme) },
-	"checked":    func(f []thermo.Finding) bool { return f != nil },
-}).Parse(pageText))
-
-// Anchors are the places of the layers in the page: for the group of a finding,
-// the first row of that name in a section with an ID.
-func (p Page) Anchors() map[string]string {
-	anchors := map[string]string{}
-	for _, s := range p.Sections {
-		if s.ID == "" || s.Table == nil {
-			continue
-		}
-		for i, row := range s.Table.Rows {
-			if len(row) > 0 && anchors[row[0]] == "" {
-				anchors[row[0]] = fmt.Sprintf("%s-%d", s.ID, i)
-			}
-		}
-	}
-	return anchors
+	ID     string  `json:"id,omitempty"` // anchor
+	Title  string  `json:"title"`
+	Text   string  `json:"text,omitempty"`
+	Charts []Chart `json:"charts,omitempty"`
+	Table  *Table  `json:"table,omitempty"`
 }
 
 // WriteFile writes the page to path, whole or not at all.
 func (p Page) WriteFile(path string) error {
+	data, err := json.Marshal(struct {
+		Schema string `json:"schema"`
+		Page   Page   `json:"page"`
+	}{"kelvin/v1", p})
+	if err != nil {
+		return fmt.Errorf("writing report %s: %w", path, err)
+	}
+	plain, err := p.Plain()
+	if err != nil {
+		return fmt.Errorf("writing report %s: %w", path, err)
+	}
+	return WriteHTML(path, p.Title, data, plain)
+}
+
+// WriteHTML writes the pages to path with a document inside, whole or not at all:
+// data, JSON, is what they show instead of asking a server, and plain, HTML, is what
+// is read where scripts do not run.
+func WriteHTML(path, title string, data []byte, plain string) error {
+	text, err := HTML(title, data, plain)
+	if err != nil {
+		return fmt.Errorf("writing report %s: %w", path, err)
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".report-*")
 	if err != nil {
 		return fmt.Errorf("writing report: %w", err)
 	}
 	defer os.Remove(f.Name()) // fails after the rename
-	err = page.Execute(f, p)
+	_, err = f.WriteString(text)
 	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}
@@ -98,12 +100,31 @@ func (p Page) WriteFile(path string) error {
 	return nil
 }
 
-// scaleStops are the stops of the stripe that every page carries.
-func scaleStops() []template.CSS {
-	const stops = 9
-	list := make([]template.CSS, stops)
-	for i := range list {
-		list[i] = template.CSS(Scale(float64(i) / (stops - 1)))
+// HTML returns the pages with their script, their style and a document inside, as
+// WriteHTML writes them.
+func HTML(title string, data []byte, plain string) (string, error) {
+	parts := map[string]string{}
+	for _, name := range []string{"index.html", "kelvin.js", "kelvin.css"} {
+		text, err := pages.ReadFile("dist/" + name)
+		if err != nil {
+			return "", err
+		}
+		parts[name] = string(text)
 	}
-	return list
+	// Within a script only its end tag and what opens a comment need care;
+	// json.Marshal has escaped <, > and & in the data.
+	script := strings.NewReplacer("</script", `<\/script`, "<!--", `<\!--`).Replace(parts["kelvin.js"])
+	page := parts["index.html"]
+	for _, r := range []struct{ from, to string }{
+		{`<link rel="stylesheet" crossorigin href="./kelvin.css">`, "<style>" + parts["kelvin.css"] + "</style>"},
+		{`<script type="module" crossorigin src="./kelvin.js"></script>`, ""},
+		{"<title>kelvin</title>", "<title>" + escape(title) + " · kelvin</title>"},
+		{"</body>", "<noscript>" + plain + "</noscript>\n" + `<script type="application/json" id="kelvin-data">` + string(data) + "</script>\n<script type=\"module\">" + script + "</script>\n</body>"},
+	} {
+		if strings.Count(page, r.from) != 1 {
+			return "", fmt.Errorf("the built page has no %s: build it anew", r.from)
+		}
+		page = strings.Replace(page, r.from, r.to, 1)
+	}
+	return page, nil
 }

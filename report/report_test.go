@@ -2,15 +2,11 @@ package report
 
 import (
 	"bytes"
-	"encoding/xml"
-	"errors"
+	"encoding/json"
 	"flag"
-	"html/template"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -51,184 +47,114 @@ func scatter() ScatterChart {
 }
 
 // charts are all kinds of charts, with all that can go wrong in them.
-func charts() map[string]template.HTML {
+func charts() map[string]Chart {
 	dots := bars()
 	dots.Dots = true
-	return map[string]template.HTML{
-		"bars": bars().Bars(), "dots": dots.Bars(), "lines": lines().Plot(), "heatmap": heat().Map(), "scatter": scatter().Plot(),
-		"reliability": Reliability("Calibration.", []CalibrationBin{{0.55, 0.5, 10}, {0.75, 0, 0}, {0.95, 1, 90}}).Plot(),
+	return map[string]Chart{
+		"bars": bars(), "dots": dots, "lines": lines(), "heatmap": heat(), "scatter": scatter(),
+		"reliability": Reliability("Calibration.", []CalibrationBin{{0.55, 0.5, 10}, {0.75, 0, 0}, {0.95, 1, 90}}),
+		"flow":        FlowChart{Caption: "Through.", Unit: "signal energy (signal²)", Stages: []Stage{{"0", 1, 0.5, "η 0.5"}, {hostile, 0.5, nan, ""}, {"2", 0.5, 0.6, hostile}}},
+		"gantt":       GanttChart{Caption: "When.", X: "time (s)", Rows: []string{"stage 0", hostile}, Bars: []GanttBar{{0, 0, 1, "F0", hostile, 1}, {1, 1, 3, hostile, "backward", 0}, {1, inf, nan, "", "", 0}}},
+		"floor":       FloorMap{Caption: "The chip.", Unit: "temperature (K)", Width: 2, Height: 1, Areas: []Area{{"", 0, 0, 1, 1, 330}, {"", 1, 0, 1, 1, 340}, {hostile, 0.5, 0, 1, 1, nan}}},
 	}
 }
 
-// TestGolden holds the charts against what was looked at and found good.
+// TestGolden holds the documents of the charts against what was looked at and found good.
 func TestGolden(t *testing.T) {
-	for name, chart := range charts() {
-		path := filepath.Join("testdata", name+".svg.html")
-		got := strings.ReplaceAll(string(chart), "><", ">\n<")
-		if *update {
-			if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			continue
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
+	got, err := json.MarshalIndent(charts(), "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join("testdata", "charts.json")
+	if *update {
+		if err := os.WriteFile(path, append(got, '\n'), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if got != string(want) {
-			t.Errorf("%s changed: look at it, then go test ./report -update", name)
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got)+"\n" != string(want) {
+		t.Errorf("the documents changed: look at a page, then go test ./report -update")
+	}
+}
+
+// document marshals a chart and reads it back.
+func document(t *testing.T, c Chart) map[string]any {
+	t.Helper()
+	text, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d map[string]any
+	if err := json.Unmarshal(text, &d); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// TestMissing says of every chart how much of its data it does not show.
+func TestMissing(t *testing.T) {
+	for name, note := range map[string]string{"lines": "Not drawn, because not finite or not positive: 2.", "heatmap": "Left grey, because not finite or not positive: 3.",
+		"scatter": "Not drawn, because not finite: 1.", "flow": "Left out, because not finite: 1.", "gantt": "Left out, because not finite: 1.", "reliability": ""} {
+		if got := document(t, charts()[name])["note"]; got != note {
+			t.Errorf("%s: %q, want %q", name, got, note)
 		}
 	}
 }
 
-// TestCharts parses every chart as XML: escaped, closed, without places that are
-// not finite, with a name, a description and titles on its axes.
-func TestCharts(t *testing.T) {
-	titles := map[string][]string{
-		"bars": {"temperature (10⁻⁵ energy/nat)"}, "dots": {"temperature (10⁻⁵ energy/nat)"}, "lines": {"step", "energy (nat)"},
-		"heatmap": {"step", "temperature (energy/nat), logarithmic"}, "scatter": {"rank (1)", "heat (energy)"}, "reliability": {"confidence", "accuracy"},
-	}
-	bad := regexp.MustCompile(`NaN|Inf`)
-	for name, chart := range charts() {
-		texts := map[string]int{}
-		svgs, descriptions := 0, 0
-		d := xml.NewDecoder(strings.NewReader(string(chart)))
-		d.Entity = xml.HTMLEntity
-		inText := ""
-		for {
-			token, err := d.Token()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			switch token := token.(type) {
-			case xml.StartElement:
-				inText = token.Name.Local
-				switch inText {
-				case "script":
-					t.Errorf("%s: a name became a script", name)
-				case "svg":
-					svgs++
-				case "desc":
-					descriptions++
-				}
-				for _, a := range token.Attr {
-					if a.Name.Local != "aria-label" && bad.MatchString(a.Value) {
-						t.Errorf("%s: <%s %s=%q>", name, inText, a.Name.Local, a.Value)
-					}
-				}
-			case xml.CharData:
-				if inText == "text" {
-					texts[string(token)]++
-				}
-			}
-		}
-		if svgs != 2 || descriptions != 2 {
-			t.Errorf("%s: %d drawings with %d descriptions", name, svgs, descriptions)
-		}
-		for _, title := range titles[name] {
-			if texts[title] != 2 {
-				t.Errorf("%s: %q stands %d times in %v", name, title, texts[title], texts)
-			}
-		}
-	}
-	for name, note := range map[string]string{"lines": "positive: 2.", "heatmap": "positive: 3.", "scatter": "finite: 1."} {
-		if !strings.Contains(string(charts()[name]), note) {
-			t.Errorf("%s does not say that it left out %s", name, note)
-		}
-	}
-}
-
-// TestEmptyCharts draws nothing, one point and extremes.
+// TestEmptyCharts marshals nothing, one point and extremes.
 func TestEmptyCharts(t *testing.T) {
-	bad := regexp.MustCompile(`="[^"]*(NaN|Inf)`)
 	reading := func(x float64) []thermo.Reading { return []thermo.Reading{{Value: x}} }
-	line := func(xs, ys []float64, log bool) LineChart {
-		return LineChart{LogY: log, Lines: []Line{{X: xs, Y: ys}}}
-	}
-	for i, chart := range []template.HTML{
-		BarChart{}.Bars(), BarChart{Dots: true}.Bars(), BarChart{Readings: reading(0)}.Bars(), BarChart{Readings: reading(inf)}.Bars(),
-		BarChart{Readings: reading(math.MaxFloat64 / 4)}.Bars(), BarChart{Dots: true, Readings: reading(1e-300)}.Bars(),
-		LineChart{}.Plot(), line([]float64{1}, []float64{1}, false).Plot(), line([]float64{1}, []float64{0}, true).Plot(),
-		line([]float64{0, 1}, []float64{1e-300, 1e300}, true).Plot(), line([]float64{0, 1}, []float64{0.3, 0.3}, true).Plot(), line([]float64{nan}, []float64{nan}, false).Plot(),
-		LineChart{LogX: true}.Plot(), LineChart{LogX: true, Lines: []Line{{X: []float64{1}, Y: []float64{1}, Band: []float64{1}}}}.Plot(),
-		HeatMap{}.Map(), HeatMap{Rows: []string{"a"}, Values: [][]float64{{0}}, Log: true}.Map(), HeatMap{Rows: []string{"a"}, Values: [][]float64{{}}}.Map(),
-		ScatterChart{}.Plot(), ScatterChart{Diagonal: true, Dots: []Dot{{X: 1, Y: 1}}}.Plot(), Reliability("", nil).Plot(),
+	for _, chart := range []Chart{
+		BarChart{}, BarChart{Readings: reading(inf)}, BarChart{Readings: reading(math.MaxFloat64)}, BarChart{Readings: reading(5e-324)},
+		LineChart{}, LineChart{Lines: []Line{{X: []float64{nan}, Y: []float64{-inf}, Band: []float64{nan}}}}, LineChart{Marks: []Mark{{From: nan}}},
+		HeatMap{}, HeatMap{Rows: []string{"a"}, Log: true}, HeatMap{Rows: []string{"a"}, Values: [][]float64{{}, {1}}}, ScatterChart{}, Reliability("", nil),
+		FlowChart{}, GanttChart{}, FloorMap{}, FloorMap{Areas: []Area{{X: nan}}},
 	} {
-		if at := bad.FindString(string(chart)); at != "" {
-			t.Errorf("chart %d: %s", i, at)
+		if text, err := json.Marshal(chart); err != nil || bytes.Contains(text, []byte("NaN")) {
+			t.Errorf("%#v: %s %v", chart, text, err)
 		}
 	}
-}
-
-// TestLogX puts powers of ten at equal distances, and leaves out what has no
-// logarithm.
-func TestLogX(t *testing.T) {
-	chart := string(LineChart{LogX: true, Lines: []Line{{X: []float64{-1, 0.01, 0.1, 1}, Y: []float64{9, 1, 2, 3}}}}.Plot())
-	if !strings.Contains(chart, `d="M66.0 250.0L401.0 130.0L736.0 10.0"`) || !strings.Contains(chart, "not finite or not positive: 1.") {
-		t.Error(chart)
+	if _, err := json.Marshal(LineChart{Caption: "c", Lines: []Line{{Name: "l", X: []float64{1, 2}, Y: []float64{1}}}}); err == nil || !strings.Contains(err.Error(), `line "l" of chart "c"`) {
+		t.Errorf("a line of two places and one value: %v", err)
 	}
 }
 
-// TestLongLine draws a million points in little, without losing a spike.
+// TestLongLine keeps little of a million points, and no spike, gap or end is lost.
 func TestLongLine(t *testing.T) {
 	const n = 1_000_000
 	l := Line{X: make([]float64, n), Y: make([]float64, n)}
 	for i := range l.X {
 		l.X[i] = float64(i)
 	}
-	l.Y[n/3] = 1
-	x, y := newAxis(0, n, 0, 700, 5), newAxis(0, 1, 200, 0, 5)
-	path := trace(l, x, y)
-	if len(path) > 60_000 {
-		t.Errorf("a path of %d bytes", len(path))
+	l.Y[n/3], l.Y[n/2], l.Y[n/5] = 1, nan, -1
+	short := l.thin(false)
+	if len(short.X) > 5000 {
+		t.Errorf("%d points", len(short.X))
 	}
-	if !strings.Contains(path, "V0.0") {
-		t.Error("the spike is lost")
-	}
-}
-
-func TestDistinct(t *testing.T) {
-	for _, c := range []struct{ in, want string }{
-		{"0 2 4", "0 2 4"},
-		{"encoder.layers.0.mlp encoder.layers.1.mlp encoder.layers.10.mlp", "…0… …1… …10…"},
-		{"encoder.layers.0.mlp encoder.layers", "…laye….0.mlp …layers"},
-		{"encoder.layers.0.mlp encoder.layers.0.mlp", "…mlp …mlp"},
-		{"averyveryverylongname", "avery…ngname"},
-	} {
-		if got := strings.Join(distinct(strings.Fields(c.in), 12), " "); got != c.want {
-			t.Errorf("%s: %q, want %q", c.in, got, c.want)
+	seen := map[float64]bool{}
+	for i, x := range short.X {
+		if x == 0 || x == n-1 || short.Y[i] == 1 && x == n/3 || short.Y[i] == -1 && x == n/5 || math.IsNaN(short.Y[i]) && x == n/2 {
+			seen[x] = true
+		}
+		if i > 0 && x <= short.X[i-1] {
+			t.Fatalf("place %g after %g", x, short.X[i-1])
 		}
 	}
-	for x, want := range map[float64]string{0: "0", 7.4567e-4: "7.46×10⁻⁴", -3e-6: "−3×10⁻⁶", 1234.5: "1230", 123456: "1.23×10⁵", 0.25: "0.25"} {
-		if got := short(x); got != want {
-			t.Errorf("short(%g) = %s, want %s", x, got, want)
-		}
+	if len(seen) != 5 {
+		t.Errorf("of the ends, the spikes and the gap there are %v", seen)
+	}
+	if few := (Line{X: []float64{3, 1}, Y: []float64{1, 2}}).thin(true); len(few.X) != 2 {
+		t.Error("a short line changed")
 	}
 }
 
-func TestAxes(t *testing.T) {
-	for _, c := range []struct {
-		a      axis
-		labels string
-		title  string
-	}{
-		{newAxis(0, 3.24e-5, 0, 1, 5), "0 1 2 3 4", "x (10⁻⁵ s)"},
-		{newAxis(-0.3, 0.9, 0, 1, 6), "−0.4 −0.2 0 0.2 0.4 0.6 0.8 1", "x (s)"},
-		{newAxis(0, 2e6, 0, 1, 5), "0 0.5 1 1.5 2", "x (10⁶ s)"},
-		{newAxis(7, 7, 0, 1, 5), "2 4 6 8 10 12", "x (s)"},
-		{newLogAxis(math.Log10(0.25), math.Log10(4), 0, 1, 6), "0.2 0.5 1 2 5", "x (s)"},
-		{newLogAxis(-8, 4, 0, 1, 6), "10⁻⁸ 10⁻⁶ 10⁻⁴ 0.01 1 100 10000", "x (s)"},
-	} {
-		var labels []string
-		for _, tick := range c.a.ticks {
-			labels = append(labels, c.a.label(tick))
-		}
-		if got := strings.Join(labels, " "); got != c.labels || c.a.title("x (s)") != c.title {
-			t.Errorf("%q and %q, want %q and %q", got, c.a.title("x (s)"), c.labels, c.title)
-		}
+// TestMeans sums up wide heat maps.
+func TestMeans(t *testing.T) {
+	if got := means([]float64{1, 3, nan, 5, nan, nan}, 3); got[0] != 2 || got[1] != 5 || !math.IsNaN(got[2]) {
+		t.Errorf("got %v", got)
 	}
 }
 
@@ -294,59 +220,81 @@ func okLab(rgb [3]float64) [3]float64 {
 	return [3]float64{0.2104542553*l + 0.7936177850*m - 0.0040720468*s, 1.9779984951*l - 2.4285922050*m + 0.4505937099*s, 0.0259040371*l + 0.7827717662*m - 0.8086757660*s}
 }
 
-// TestFindingLinks follows findings to the rows of their layers.
-func TestFindingLinks(t *testing.T) {
+// written writes a page and returns it.
+func written(t *testing.T, p Page) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "report.html")
-	page := Page{
-		Findings: []thermo.Finding{{Group: "2", What: "hot"}, {Group: "unknown", What: "cold"}, {What: "all"}},
-		Sections: []Section{{ID: "layers", Table: &Table{Columns: []string{"layer"}, Rows: [][]string{{"0"}, {"2"}}}}, {ID: "more", Table: &Table{Columns: []string{"layer"}, Rows: [][]string{{"2"}}}}},
-	}
-	if err := page.WriteFile(path); err != nil {
+	if err := p.WriteFile(path); err != nil {
 		t.Fatal(err)
 	}
-	got, err := os.ReadFile(path)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`<a href="#layers-1">layer 2</a>: hot`, `<tr id="layers-1">`, `</span>layer unknown: cold`, `</span>all`} {
-		if !bytes.Contains(got, []byte(want)) {
-			t.Errorf("the page lacks %s", want)
-		}
+	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 1 {
+		t.Errorf("files left: %v", entries)
 	}
+	return string(text)
 }
 
 func TestPage(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "report.html")
 	page := Page{
 		Title: hostile, Lead: hostile, Facts: []Fact{{hostile, hostile}},
 		Figures:  []Figure{FigureOf(hostile, thermo.Reading{Value: 1, StdErr: 0.1, Unit: hostile, Invalid: hostile})},
 		Findings: []thermo.Finding{{ID: "x", Severity: thermo.Critical, Group: hostile, What: hostile, Evidence: hostile, Change: hostile}},
-		Sections: []Section{{ID: "s", Title: hostile, Text: hostile, Table: &Table{Columns: []string{"layer", hostile}, Words: map[int]bool{1: true}, Rows: [][]string{{"0", hostile}}}}},
+		Sections: []Section{{ID: "s", Title: hostile, Text: hostile, Table: &Table{Columns: []string{"layer", hostile}, Words: map[int]bool{1: true}, Rows: [][]string{{"0", hostile}}, Heat: []float64{nan}}}},
 	}
 	for _, chart := range charts() {
 		page.Sections[0].Charts = append(page.Sections[0].Charts, chart)
 	}
-	if err := page.WriteFile(path); err != nil {
-		t.Fatal(err)
+	text := written(t, page)
+	if strings.Contains(text, `<script>alert`) {
+		t.Error("a name became a script")
 	}
-	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, bad := range []string{"<script", "http://", "https://", "url(", "<link", "@import", "src=", "ZgotmplZ"} {
-		if bytes.Contains(got, []byte(bad)) {
+	for _, bad := range []string{`src="`, `<link rel="stylesheet"`, "@import", "url(", `href="http`, "ZgotmplZ"} {
+		if strings.Contains(text, bad) {
 			t.Errorf("the page holds %s", bad)
 		}
 	}
-	for _, want := range []string{`lang="en"`, `<th scope="col"`, `<th scope="row"`, "prefers-color-scheme: dark", `class="finding critical"`, `id="s"`} {
-		if !bytes.Contains(got, []byte(want)) {
+	for _, want := range []string{`lang="en"`, "<noscript><main>", "<th>layer</th>", "&lt;/svg&gt;", "prefers-color-scheme:dark"} {
+		if !strings.Contains(text, want) {
 			t.Errorf("the page lacks %s", want)
 		}
 	}
-	if err := page.WriteFile(filepath.Join(path, "nowhere.html")); err == nil {
-		t.Error("a page was written into a file")
+	// The document inside is that of the page.
+	_, data, _ := strings.Cut(text, `id="kelvin-data">`)
+	data, _, _ = strings.Cut(data, "</script>")
+	var d struct {
+		Schema string
+		Page   struct {
+			Title    string
+			Findings []thermo.Finding
+			Sections []struct {
+				Charts []map[string]any
+				Table  struct {
+					Words []bool
+					Heat  []*float64
+				}
+			}
+		}
 	}
-	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 1 {
-		t.Errorf("files left: %v", entries)
+	if err := json.Unmarshal([]byte(data), &d); err != nil {
+		t.Fatal(err)
+	}
+	if s := d.Page.Sections[0]; d.Schema != "kelvin/v1" || d.Page.Title != hostile || d.Page.Findings[0].Group != hostile || len(s.Charts) != len(charts()) || !s.Table.Words[0] || s.Table.Heat[0] != nil {
+		t.Errorf("got %+v", d)
+	}
+	if err := page.WriteFile(filepath.Join(t.TempDir(), "none", "nowhere.html")); err == nil {
+		t.Error("a page was written into a folder that is not there")
+	}
+}
+
+// TestFindings tells no findings from none looked for.
+func TestFindings(t *testing.T) {
+	if text := written(t, Page{Findings: []thermo.Finding{}}); !strings.Contains(text, `"findings":[]`) {
+		t.Error("no findings became null")
+	}
+	if text := written(t, Page{}); !strings.Contains(text, `"findings":null`) {
+		t.Error("none looked for became no findings")
 	}
 }

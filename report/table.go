@@ -1,8 +1,8 @@
 package report
 
 import (
+	"encoding/json"
 	"fmt"
-	"html/template"
 	"io"
 	"math"
 	"os"
@@ -23,18 +23,22 @@ type Table struct {
 	Heat    []float64 // of every row, 0 … 1 on the temperature scale, to be shown beside its name; nil for none
 }
 
-// Swatches are the colours of the rows, for the page; nil without Heat.
-func (t Table) Swatches() []template.CSS {
-	if t.Heat == nil {
-		return nil
+// MarshalJSON implements json.Marshaler.
+func (t Table) MarshalJSON() ([]byte, error) {
+	words := make([]bool, len(t.Columns))
+	for i := range words {
+		words[i] = i == 0 || t.Words[i]
 	}
-	list := make([]template.CSS, len(t.Rows))
-	for i := range list {
-		if i < len(t.Heat) && finite(t.Heat[i]) {
-			list[i] = template.CSS(Scale(t.Heat[i]))
-		}
+	document := struct {
+		Columns []string   `json:"columns"`
+		Words   []bool     `json:"words"`
+		Rows    [][]string `json:"rows"`
+		Heat    []number   `json:"heat,omitempty"`
+	}{append([]string{}, t.Columns...), words, append([][]string{}, t.Rows...), nil}
+	if t.Heat != nil {
+		document.Heat = numbers(t.Heat)
 	}
-	return list
+	return json.Marshal(document)
 }
 
 // Print writes the table in aligned columns. On a terminal it colours by Heat
@@ -180,4 +184,14 @@ func columns(s string) int {
 		}
 	}
 	return n
+}
+
+// shorten cuts the middle out of a long label: what layers differ by is at the
+// ends of their names.
+func shorten(s string, most int) string {
+	r := []rune(s)
+	if len(r) <= most {
+		return s
+	}
+	return string(r[:most/2-1]) + "…" + string(r[len(r)-most/2:])
 }

@@ -2,9 +2,8 @@ package report
 
 import (
 	"bytes"
+	"encoding/json"
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -58,20 +57,15 @@ E[38;5;215m■E[0m encode…tention           (1.2 ± 0.3)×10⁻⁵  colder… 
 	}
 }
 
-func TestTableOnPage(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "report.html")
-	list := table()
-	if err := (Page{Sections: []Section{{Table: &list}}}).WriteFile(path); err != nil {
-		t.Fatal(err)
+func TestTableDocument(t *testing.T) {
+	got, err := json.Marshal(Table{Columns: []string{"layer", "T", "why"}, Words: map[int]bool{2: true}, Rows: [][]string{{"0", "1", "hot"}}, Heat: []float64{0.5}})
+	if want := `{"columns":["layer","T","why"],"words":[true,false,true],"rows":[["0","1","hot"]],"heat":[0.5]}`; err != nil || string(got) != want {
+		t.Errorf("got %s %v", got, err)
 	}
-	page, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := bytes.Count(page, []byte(`class="swatch"`)); n != 2 {
-		t.Errorf("%d swatches, want 2", n)
-	}
-	if !bytes.Contains(page, []byte("background: "+Scale(1))) {
-		t.Error("the colour of the second row is missing")
+}
+
+func TestShorten(t *testing.T) {
+	if got := shorten("averyveryverylongname", 12); got != "avery…ngname" || shorten("short", 12) != "short" {
+		t.Errorf("got %s", got)
 	}
 }

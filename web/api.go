@@ -54,16 +54,17 @@ type runList struct {
 
 // A runDocument is the body of GET /api/run.
 type runDocument struct {
-	Schema     string          `json:"schema"`
-	Run        runItem         `json:"run"`
-	Model      json.RawMessage `json:"model" doc:"its model.json"`
-	First      int64           `json:"first" doc:"step of the first record"`
-	Last       int64           `json:"last"`
-	Quantities []quantity      `json:"quantities"`
-	Parameters map[string]int  `json:"parameters" doc:"number of parameters of each layer, where known"`
-	Events     []event         `json:"events" doc:"findings, notes, checkpoints"`
-	Findings   []finding       `json:"findings" doc:"what the last records say is wrong, as kelvin watch finds it"`
-	Warning    string          `json:"warning" doc:"what of the records could not be read"`
+	Schema      string          `json:"schema"`
+	Run         runItem         `json:"run"`
+	Model       json.RawMessage `json:"model" doc:"its model.json"`
+	First       int64           `json:"first" doc:"step of the first record"`
+	Last        int64           `json:"last"`
+	Quantities  []quantity      `json:"quantities"`
+	Parameters  map[string]int  `json:"parameters" doc:"number of parameters of each layer, where known"`
+	Checkpoints []int64         `json:"checkpoints" doc:"steps whose weights are kept"`
+	Events      []event         `json:"events" doc:"findings, notes, checkpoints"`
+	Findings    []finding       `json:"findings" doc:"what the last records say is wrong, as kelvin watch finds it"`
+	Warning     string          `json:"warning" doc:"what of the records could not be read"`
 }
 
 // A finding is one of the monitor, with the step of the window it was found in.
@@ -119,6 +120,9 @@ func (s *Server) routes(api huma.API) {
 	huma.Register(api, get("run", "/api/run", "Describe a run"), s.describe)
 	huma.Register(api, get("series", "/api/series", "One quantity of one layer, or of the system, along a run"), s.series)
 	huma.Register(api, get("layers", "/api/layers", "One quantity of every layer along a run"), s.layers)
+	huma.Register(api, get("transitions", "/api/transitions", "Phase transitions along a run"), s.transitions)
+	huma.Register(api, get("spectra", "/api/spectra", "Singular values of the weight matrices of a checkpoint"), s.spectra)
+	huma.Register(api, get("spending", "/api/spending", "What a run that recorded its power got for its energy"), s.spending)
 	huma.Register(api, huma.Operation{OperationID: "create", Method: http.MethodPut, Path: "/api/run", Summary: "Create a run to write to, or find where to go on", MaxBodyBytes: 1 << 20}, s.create)
 	document(api)
 }
@@ -155,9 +159,11 @@ func failure(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, new(huma.StatusError)):
+		return err
 	case errors.Is(err, errNoRun), errors.Is(err, errNoSeries):
 		return huma.Error404NotFound(err.Error())
-	case errors.Is(err, errIndexing):
+	case errors.Is(err, errIndexing), errors.Is(err, errLooking):
 		return huma.Error503ServiceUnavailable(err.Error() + ": ask again")
 	}
 	return huma.Error422UnprocessableEntity(err.Error())
@@ -175,7 +181,7 @@ func (s *Server) describe(ctx context.Context, in *runInput) (*body[runDocument]
 // document describes the run.
 func (v *view) document(item runItem, warning string) (runDocument, error) {
 	d := runDocument{Schema: schema, Run: item, First: v.first, Last: v.last, Quantities: v.quantities(),
-		Parameters: map[string]int{}, Events: []event{}, Warning: warning}
+		Parameters: map[string]int{}, Checkpoints: []int64{}, Events: []event{}, Warning: warning}
 	events, err := v.Events()
 	if err != nil {
 		return d, err
@@ -185,6 +191,13 @@ func (v *view) document(item runItem, warning string) (runDocument, error) {
 	}
 	for layer, k := range v.sizes {
 		d.Parameters[layer] = int(k)
+	}
+	kept, err := run.Checkpoints(v.dir)
+	if err != nil {
+		return d, err
+	}
+	for _, c := range kept {
+		d.Checkpoints = append(d.Checkpoints, c.Step)
 	}
 	if d.Findings, err = recent(v.dir); err != nil {
 		return d, err

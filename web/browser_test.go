@@ -146,7 +146,7 @@ func TestPages(t *testing.T) {
 	link := js[string](t, ctx, "location.href")
 
 	// The map is read by keyboard, and speaks.
-	until(t, ctx, `document.querySelector('canvas[tabindex]')?.getAttribute('aria-label').includes('from step 7')`) // the closer look is there
+	until(t, ctx, `document.querySelector('canvas[tabindex]')?.getAttribute('aria-label').includes('from step 8')`) // the closer look is there
 	for spoken, deadline := false, time.Now().Add(time.Minute); !spoken; {
 		if time.Now().After(deadline) {
 			t.Fatal("the map does not speak")

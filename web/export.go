@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,20 +9,24 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
 
+	"github.com/kelvin-ml/kelvin/report"
 	"github.com/kelvin-ml/kelvin/run"
 )
 
 // export sends the page of a run as one file.
 func (s *Server) export(w http.ResponseWriter, r *http.Request) {
 	id := r.URL.Query().Get("run")
-	var page bytes.Buffer
+	var page string
 	err := s.open(id, func(v *view, item runItem, warning string) error {
-		return writePage(r.Context(), &page, v, item, warning)
+		data, plain, err := snapshot(r.Context(), v, item, warning)
+		if err == nil {
+			page, err = report.HTML(id, data, plain)
+		}
+		return err
 	})
 	if err != nil {
 		refuse(w, err)
@@ -35,7 +38,7 @@ func (s *Server) export(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name + ".html"}))
-	page.WriteTo(w)
+	io.WriteString(w, page)
 }
 
 // WriteReport writes the page of the run in dir as one HTML file, which needs
@@ -58,37 +61,20 @@ func WriteReport(ctx context.Context, dir, file string) error {
 	if err != nil {
 		return err
 	}
-	var page bytes.Buffer
-	if err := writePage(ctx, &page, v, newItem(filepath.Base(absolute), summary), warning); err != nil {
+	item := newItem(filepath.Base(absolute), summary)
+	data, plain, err := snapshot(ctx, v, item, warning)
+	if err != nil {
 		return fmt.Errorf("reporting %s: %w", dir, err)
 	}
-	temporary, err := os.CreateTemp(filepath.Dir(file), ".new-*")
-	if err != nil {
-		return fmt.Errorf("writing report: %w", err)
-	}
-	defer os.Remove(temporary.Name()) // fails after the rename
-	_, err = page.WriteTo(temporary)
-	if err == nil {
-		err = temporary.Chmod(0o644)
-	}
-	if failed := temporary.Close(); err == nil {
-		err = failed
-	}
-	if err == nil {
-		err = os.Rename(temporary.Name(), file)
-	}
-	if err != nil {
-		return fmt.Errorf("writing report: %w", err)
-	}
-	return nil
+	return report.WriteHTML(file, item.ID, data, plain)
 }
 
 // reported is the number of columns of the curves in a report.
 const reported = 300
 
-// writePage writes the pages of the dashboard with the answers inside that they
-// would ask a server for.
-func writePage(ctx context.Context, w io.Writer, v *view, item runItem, warning string) error {
+// snapshot returns the answers that the page of a run would ask a server for, and
+// what is read where scripts do not run.
+func snapshot(ctx context.Context, v *view, item runItem, warning string) (data []byte, plain string, err error) {
 	documents := map[string]any{}
 	ask := func(name string, body any, query ...string) {
 		address := "api/" + name + "?run=" + escape(item.ID)
@@ -99,17 +85,17 @@ func writePage(ctx context.Context, w io.Writer, v *view, item runItem, warning 
 	}
 	d, err := v.document(item, warning)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	ask("run", d)
 	for _, q := range d.Quantities {
 		if err := ctx.Err(); err != nil {
-			return err
+			return nil, "", err
 		}
 		if q.System {
 			c, err := v.curve("", q.Name, math.MinInt64, math.MaxInt64, reported)
 			if err != nil {
-				return err
+				return nil, "", err
 			}
 			ask("series", seriesDocument{schema, *c}, "name", q.Name)
 		}
@@ -118,51 +104,58 @@ func writePage(ctx context.Context, w io.Writer, v *view, item runItem, warning 
 		}
 		l, err := v.layersOf(q.Name, Window{math.MinInt64, math.MaxInt64, reported})
 		if err != nil {
-			return err
+			return nil, "", err
 		}
 		ask("layers", l, "name", q.Name)
 		switch q.Name {
 		case "energy_in", "energy_out", "dead", "saturated":
 			if l, err = v.layersOf(q.Name, Window{math.MinInt64, math.MaxInt64, 20}); err != nil {
-				return err
+				return nil, "", err
 			}
 			ask("layers", l, "name", q.Name, "columns", "20")
 		}
 	}
-	data, err := json.Marshal(map[string]any{"run": item.ID, "documents": documents}) // escapes < and >
+	found, err := findTransitions(ctx, v.dir)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
-	return assemble(w, data)
+	ask("transitions", found)
+	if v.has("", "power") {
+		if found, err = findSpending(ctx, v.dir); err != nil {
+			return nil, "", err
+		}
+		ask("spending", found)
+	}
+	if len(d.Checkpoints) > 0 {
+		last, err := checkpointOf(v.dir, -1)
+		if err != nil {
+			return nil, "", err
+		}
+		if found, err = measureSpectra(ctx, last); err != nil {
+			return nil, "", err
+		}
+		ask("spectra", found, "step", fmt.Sprint(last.Step))
+	}
+	if data, err = json.Marshal(map[string]any{"run": item.ID, "documents": documents}); err != nil {
+		return nil, "", err
+	}
+	plain, err = d.plain()
+	return data, plain, err
+}
+
+// plain is the run in words.
+func (d runDocument) plain() (string, error) {
+	page := report.Page{Title: d.Run.ID, Lead: fmt.Sprintf("A run of kelvin, %s at step %d.", d.Run.State, d.Run.Step)}
+	if d.Run.Loss != nil {
+		page.Figures = []report.Figure{{Label: "last energy", Value: fmt.Sprintf("%.4g", *d.Run.Loss)}}
+	}
+	for _, f := range d.Findings {
+		page.Findings = append(page.Findings, f.Finding)
+	}
+	return page.Plain()
 }
 
 // escape is JavaScript's encodeURIComponent.
 func escape(s string) string {
 	return strings.NewReplacer("+", "%20", "%21", "!", "%27", "'", "%28", "(", "%29", ")", "%2A", "*").Replace(url.QueryEscape(s))
-}
-
-// assemble writes index.html with its script, its style and data inside.
-func assemble(w io.Writer, data []byte) error {
-	parts := map[string]string{}
-	for _, name := range []string{"index.html", "kelvin.js", "kelvin.css"} {
-		text, err := assets.ReadFile("dist/" + name)
-		if err != nil {
-			return err
-		}
-		parts[name] = string(text)
-	}
-	script := strings.ReplaceAll(parts["kelvin.js"], "</script", `<\/script`)
-	page := parts["index.html"]
-	for _, r := range []struct{ from, to string }{
-		{`<link rel="stylesheet" crossorigin href="./kelvin.css">`, "<style>" + parts["kelvin.css"] + "</style>"},
-		{`<script type="module" crossorigin src="./kelvin.js"></script>`, ""},
-		{"</body>", `<script type="application/json" id="kelvin-data">` + string(data) + `</script><script type="module">` + script + "</script></body>"},
-	} {
-		if strings.Count(page, r.from) != 1 {
-			return fmt.Errorf("the built page has no %s: build it anew", r.from)
-		}
-		page = strings.Replace(page, r.from, r.to, 1)
-	}
-	_, err := io.WriteString(w, page)
-	return err
 }

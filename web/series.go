@@ -35,6 +35,13 @@ var labels = []quantity{
 	{Name: "dead", Label: "dead units", Unit: "share"},
 	{Name: "saturated", Label: "saturated units", Unit: "share"},
 	{Name: "hessian_trace", Label: "Hessian trace", Unit: "energy/θ²"},
+	{Name: "alpha", Label: "tail exponent α of the spectrum", Unit: "1"},
+	{Name: "spectral_norm", Label: "spectral norm", Unit: "θ"},
+	{Name: "stable_rank", Label: "stable rank", Unit: "1"},
+	{Name: "spectral_entropy", Label: "spectral entropy", Unit: "nat"},
+	{Name: "displacement", Label: "displacement", Unit: "θ"},
+	{Name: "diffusion", Label: "diffusion", Unit: "θ²/step"},
+	{Name: "spread_norm2", Label: "squared spread", Unit: "θ²"},
 	{Name: "power", Label: "power", Unit: "W"},
 }
 

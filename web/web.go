@@ -5,10 +5,8 @@ package web
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -16,20 +14,18 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
-)
 
-// The pages, as `npm run build` makes them in ui.
-//
-//go:embed dist
-var assets embed.FS
+	"github.com/kelvin-ml/kelvin/report"
+)
 
 // A Server shows the runs below a folder.
 type Server struct {
-	store *store
-	hub   *hub
-	token string
-	mux   *http.ServeMux
-	count counters
+	store    *store
+	hub      *hub
+	analyses *analyses
+	token    string
+	mux      *http.ServeMux
+	count    counters
 }
 
 // New returns a server of the runs in root and the folders below it. With a token
@@ -50,7 +46,7 @@ func New(root, token string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{store: store, hub: newHub(), token: token, mux: http.NewServeMux()}
+	s := &Server{store: store, hub: newHub(), analyses: newAnalyses(), token: token, mux: http.NewServeMux()}
 	config := huma.DefaultConfig("kelvin", "1")
 	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil // its page of documentation would load scripts from elsewhere
 	config.Info.Description = "The runs of a folder: their records summed up for plotting, their findings, and a way to write them from elsewhere."
@@ -60,11 +56,7 @@ func New(root, token string) (*Server, error) {
 	s.mux.HandleFunc("GET /api/report", s.export)
 	s.mux.HandleFunc("POST /api/records", s.ingest)
 	s.mux.Handle("GET /metrics", s.metrics())
-	pages, err := fs.Sub(assets, "dist")
-	if err != nil {
-		return nil, err
-	}
-	s.mux.Handle("GET /", http.FileServerFS(pages))
+	s.mux.Handle("GET /", http.FileServerFS(report.Files()))
 	return s, nil
 }
 
@@ -89,6 +81,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer stopped()
 	err := server.Serve(l)
 	<-watching
+	s.analyses.close()
 	s.store.close()
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"html/template"
 	"io"
 	"iter"
 	"math"
@@ -372,9 +371,9 @@ func (d *calibrateDocument) writeHTML(path string) error {
 		Findings: d.Findings,
 		Sections: []report.Section{
 			{Title: "Reliability", Text: "On the diagonal the classifier is as sure as it is right; below it, too sure.",
-				Charts: []template.HTML{report.Reliability("Logits as they are.", bins(d.Reliability.Before)).Plot(),
-					report.Reliability("Logits divided by the temperature.", bins(d.Reliability.After)).Plot()}},
-			{Title: "Classes", Charts: []template.HTML{classes.Bars()}},
+				Charts: []report.Chart{report.Reliability("Logits as they are.", bins(d.Reliability.Before)),
+					report.Reliability("Logits divided by the temperature.", bins(d.Reliability.After))}},
+			{Title: "Classes", Charts: []report.Chart{classes}},
 		},
 	}
 	return page.WriteFile(path)

@@ -166,8 +166,8 @@ func TestSampleNetwork(t *testing.T) {
 			t.Fatalf("status %d: %s", status, errs)
 		}
 		html, err := os.ReadFile(page)
-		if err != nil || strings.Count(string(html), "<figure>") != 3+2*2 || !strings.Contains(string(html), "<td>0.8 to 0.9") && !strings.Contains(string(html), "0.8 to 0.9</th>") {
-			t.Errorf("page: %v, %d figures", err, strings.Count(string(html), "<figure>"))
+		if err != nil || strings.Count(string(html), `"caption":`) != 3+2*2 || !strings.Contains(string(html), "<td>0.8 to 0.9") && !strings.Contains(string(html), "0.8 to 0.9</th>") {
+			t.Errorf("page: %v, %d figures", err, strings.Count(string(html), `"caption":`))
 		}
 		var d struct {
 			Examples int

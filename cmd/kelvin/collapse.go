@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"html/template"
 	"io"
 	"math"
 
@@ -223,7 +222,7 @@ func (d *simulateDocument) print(w io.Writer) error {
 }
 
 func (d *simulateDocument) writeHTML(path string) error {
-	var charts []template.HTML
+	var charts []report.Chart
 	for _, q := range []struct {
 		name, axis string
 		of         func(simulateGeneration) thermo.Reading
@@ -253,7 +252,7 @@ func (d *simulateDocument) writeHTML(path string) error {
 				chart.Lines = append(chart.Lines, report.Line{Name: l.Law, X: line.X, Y: l.Values, Hotness: 0.8})
 			}
 		}
-		charts = append(charts, chart.Plot())
+		charts = append(charts, chart)
 	}
 	last := d.Generations[len(d.Generations)-1]
 	page := report.Page{

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"html/template"
 	"io"
 	"math"
 	"strings"
@@ -232,7 +231,7 @@ func (s monitorStatistic) cell() string {
 }
 
 func (d *monitorDocument) writeHTML(path string) error {
-	var charts []template.HTML
+	var charts []report.Chart
 	for _, name := range d.Generations[0].order {
 		line := report.Line{Name: strings.ReplaceAll(name, "_", " "), Hotness: 0.1}
 		for _, g := range d.Generations {
@@ -246,7 +245,7 @@ func (d *monitorDocument) writeHTML(path string) error {
 			}
 			line.X, line.Y, line.Band = append(line.X, float64(g.Generation)), append(line.Y, value), append(line.Band, half)
 		}
-		charts = append(charts, report.LineChart{Caption: "With two standard errors.", X: "generation", Y: fmt.Sprintf("%s (%s)", line.Name, d.Generations[0].Statistics[name].Unit), Lines: []report.Line{line}}.Plot())
+		charts = append(charts, report.LineChart{Caption: "With two standard errors.", X: "generation", Y: fmt.Sprintf("%s (%s)", line.Name, d.Generations[0].Statistics[name].Unit), Lines: []report.Line{line}})
 	}
 	table := &report.Table{Columns: []string{"generation", "documents", "verdict", "fresh data needed"}, Words: map[int]bool{2: true}}
 	for _, g := range d.Generations {

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"html/template"
 	"io"
 	"math"
 
@@ -125,7 +124,7 @@ func (d *phaseDocument) print(w io.Writer) error {
 }
 
 func (d *phaseDocument) writeHTML(path string, temperatures, fresh []float64) error {
-	var charts []template.HTML
+	var charts []report.Chart
 	for _, side := range []struct {
 		caption string
 		of      func(phasePoint) float64
@@ -144,7 +143,7 @@ func (d *phaseDocument) writeHTML(path string, temperatures, fresh []float64) er
 			}
 			m.Rows, m.Values = append(m.Rows, fmt.Sprintf("τ = %g", t)), append(m.Values, row)
 		}
-		charts = append(charts, m.Map())
+		charts = append(charts, m)
 	}
 	lines := report.LineChart{Caption: "Above the lower line the uniform state is stable; below the upper one a collapsed state is. Dots of the simulation are joined.",
 		X: "temperature τ", Y: "fresh data μ"}
@@ -168,7 +167,7 @@ func (d *phaseDocument) writeHTML(path string, temperatures, fresh []float64) er
 		Title:    fmt.Sprintf("Phases of a closed loop of %d classes", d.Classes),
 		Lead:     "Sampled below temperature 1, a loop freezes into one class unless fresh data hold it. Between the two lines both states are stable, and the past decides: a transition of first order.",
 		Facts:    []report.Fact{{Label: "samples", Value: fmt.Sprintf("%d a generation, seed %d", d.Samples, d.Seed)}},
-		Sections: []report.Section{{Title: "Boundaries", Charts: []template.HTML{lines.Plot()}}, {Title: "Where the loop ends", Charts: charts}},
+		Sections: []report.Section{{Title: "Boundaries", Charts: []report.Chart{lines}}, {Title: "Where the loop ends", Charts: charts}},
 	}
 	return page.WriteFile(path)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"html/template"
 	"io"
 	"math"
 	"time"
@@ -273,7 +272,7 @@ func (d *coolMap) writeHTML(path string, c *chip, kelvin []float64) error {
 			}
 			lines.Lines = append(lines.Lines, line)
 		}
-		page.Sections = append(page.Sections, report.Section{Title: "Over time", Charts: []template.HTML{lines.Plot()}})
+		page.Sections = append(page.Sections, report.Section{Title: "Over time", Charts: []report.Chart{lines}})
 	}
 	table := report.Table{Columns: []string{"part", "temperature (K)"}}
 	for _, b := range d.Blocks {
@@ -285,7 +284,7 @@ func (d *coolMap) writeHTML(path string, c *chip, kelvin []float64) error {
 
 // maps draws the layers of the chip that dissipate, all on the scale of the states
 // that are to be compared.
-func (c *chip) maps(kelvin []float64, when string, compared ...[]float64) []template.HTML {
+func (c *chip) maps(kelvin []float64, when string, compared ...[]float64) []report.Chart {
 	m := c.model
 	low, high := math.Inf(1), math.Inf(-1)
 	pictures := func(kelvin []float64) []report.FloorMap {
@@ -310,10 +309,10 @@ func (c *chip) maps(kelvin []float64, when string, compared ...[]float64) []temp
 	for _, other := range compared {
 		pictures(other)
 	}
-	var charts []template.HTML
+	var charts []report.Chart
 	for _, picture := range pictures(kelvin) {
 		picture.Low, picture.High = low, high
-		charts = append(charts, picture.Map())
+		charts = append(charts, picture)
 	}
 	return charts
 }

@@ -255,6 +255,6 @@ func (d *coolOptimum) writeHTML(path string, c *chip, tiles []cooling.Tile, befo
 	}
 	charts := append(c.maps(before, ", without coolers", after), c.maps(after, ", with coolers", before)...)
 	page := report.Page{Title: "Thermoelectric coolers", Lead: fmt.Sprintf("The peak falls from %.2f K to %.2f K for %.3f W.", d.Before.Kelvin, d.After.Kelvin, d.TECPower),
-		Findings: d.Findings, Sections: []report.Section{{Title: "Currents", Charts: append(charts[:0:0], currents.Map())}, {Title: "Temperatures", Charts: charts}}}
+		Findings: d.Findings, Sections: []report.Section{{Title: "Currents", Charts: append(charts[:0:0], currents)}, {Title: "Temperatures", Charts: charts}}}
 	return page.WriteFile(path)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"html/template"
 	"io"
 	"math"
 
@@ -172,8 +171,8 @@ func (d *decodeDocument) writeHTML(path string) error {
 		Figures: []report.Figure{report.FigureOf("freezing temperature", d.Freezing.Temperature), report.FigureOf("spread of the logits", d.Freezing.Spread)},
 		Sections: []report.Section{{Title: "Effective number of tokens",
 			Text: fmt.Sprintf("exp(entropy) of softmax(z/T), mean over the positions. The vocabulary freezes below T = %.4g, where normal logits would leave it to a few tokens.", d.Freezing.Temperature.Value),
-			Charts: []template.HTML{report.LineChart{Caption: "With two standard errors.", X: "temperature (powers of 2)", Y: "effective tokens", LogY: true,
-				Lines: []report.Line{measured, normal}}.Plot()}}},
+			Charts: []report.Chart{report.LineChart{Caption: "With two standard errors.", X: "temperature (powers of 2)", Y: "effective tokens", LogY: true,
+				Lines: []report.Line{measured, normal}}}}},
 	}
 	if t := d.Temperature; t != nil {
 		figure := report.Figure{Label: "decoding temperature", Unit: "1", Value: "none", Note: t.Reason}

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"html/template"
 	"io"
 
 	"github.com/kelvin-ml/kelvin/dataset"
@@ -220,7 +219,7 @@ func (d *driftDocument) writeHTML(path string) error {
 	}
 	page := report.Page{Title: fmt.Sprintf("Drift of %s: %s", d.Model, d.Verdict), Lead: d.lead() + ".", Findings: d.Findings,
 		Facts:    []report.Fact{{Label: "p-values", Value: fmt.Sprintf("%d permutations, seed %d; whole comparison %.2g", d.Draws, d.Seed, d.P)}},
-		Sections: []report.Section{{Title: "What the system sees", Charts: []template.HTML{signals.Bars(), entropies.Bars()}, Table: &views}}}
+		Sections: []report.Section{{Title: "What the system sees", Charts: []report.Chart{signals, entropies}, Table: &views}}}
 	if len(d.Layers) > 0 {
 		page.Sections = append(page.Sections, report.Section{Title: "What its layers feel", Table: &layers})
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"html/template"
 	"io"
 	"math"
 
@@ -232,7 +231,7 @@ func (d *planDocument) writeHTML(path string) error {
 		table := j.table()
 		page.Sections = append(page.Sections, report.Section{Title: fmt.Sprintf("%s, %s", j.Dataset, j.Network), Table: &table,
 			Text:   fmt.Sprintf("Batch size alone saves %.1f %%, the limit alone %.1f %%.", 100*j.BatchOnly, 100*j.LimitOnly),
-			Charts: []template.HTML{report.LineChart{Caption: "Settings that no other beats in both.", X: "time (s)", Y: "energy (J)", Lines: []report.Line{line, dots}}.Plot()}})
+			Charts: []report.Chart{report.LineChart{Caption: "Settings that no other beats in both.", X: "time (s)", Y: "energy (J)", Lines: []report.Line{line, dots}}}})
 	}
 	return page.WriteFile(path)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"html/template"
 	"io"
 	"math"
 	"strings"
@@ -166,9 +165,9 @@ func (d *pipelineDocument) writeHTML(path string) error {
 		Title: "A pipeline's time and energy",
 		Lead:  fmt.Sprintf("At the fastest time %.2f %% of the energy is saved without losing a second; the plan takes %.4g s and %.5g J.", 100*d.Saving, d.Deadline, d.Energy),
 		Sections: []report.Section{
-			{Title: "Frontier", Charts: []template.HTML{report.LineChart{Caption: "The least energy in every time, exactly.", X: "time of a step (s)", Y: "energy of a step (J)", Lines: []report.Line{line, dots}}.Plot()}},
-			{Title: "Every instruction at its fastest", Charts: []template.HTML{gantt("Colours are frequencies, hot for high ones.", d.baseline, d.stages).Chart()}},
-			{Title: "The plan", Charts: []template.HTML{gantt("Instructions off the critical path run slower.", d.Plan, d.stages).Chart()}},
+			{Title: "Frontier", Charts: []report.Chart{report.LineChart{Caption: "The least energy in every time, exactly.", X: "time of a step (s)", Y: "energy of a step (J)", Lines: []report.Line{line, dots}}}},
+			{Title: "Every instruction at its fastest", Charts: []report.Chart{gantt("Colours are frequencies, hot for high ones.", d.baseline, d.stages)}},
+			{Title: "The plan", Charts: []report.Chart{gantt("Instructions off the critical path run slower.", d.Plan, d.stages)}},
 		},
 	}
 	return page.WriteFile(path)

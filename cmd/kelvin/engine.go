@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"html/template"
 	"io"
 	"math"
 
@@ -239,10 +238,10 @@ func (d *engineDocument) writeHTML(path string) error {
 		Sections: []report.Section{{ID: "layers", Title: "Layers", Table: &table}},
 	}
 	if len(flow.Stages) > 0 {
-		page.Sections = append([]report.Section{{Title: "Signal energy", Charts: []template.HTML{flow.Flow()}}}, page.Sections...)
-		page.Sections = append(page.Sections, report.Section{Title: "Working points", Charts: []template.HTML{lines.Plot(), points.Plot()}})
+		page.Sections = append([]report.Section{{Title: "Signal energy", Charts: []report.Chart{flow}}}, page.Sections...)
+		page.Sections = append(page.Sections, report.Section{Title: "Working points", Charts: []report.Chart{lines, points}})
 	}
-	page.Sections = append(page.Sections, report.Section{Title: "Temperatures", Charts: []template.HTML{temperatures.Bars()}})
+	page.Sections = append(page.Sections, report.Section{Title: "Temperatures", Charts: []report.Chart{temperatures}})
 	return page.WriteFile(path)
 }
 

@@ -116,7 +116,9 @@ func TestDemo(t *testing.T) {
 			t.Errorf("the report does not say %q", want)
 		}
 	}
-	if bytes.Contains(page, []byte("http")) {
-		t.Error("the report refers to something elsewhere")
+	for _, elsewhere := range []string{`src="`, `href="http`, "url(", "@import"} {
+		if bytes.Contains(page, []byte(elsewhere)) {
+			t.Errorf("the report refers to something elsewhere: %s", elsewhere)
+		}
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"html/template"
 	"math"
 	"strconv"
 
@@ -62,7 +61,7 @@ func (d *measureDocument) layerSection() report.Section {
 		temperatures.Readings = append(temperatures.Readings, named(l.Temperature, "layer "+l.Name))
 		heats.Readings = append(heats.Readings, named(l.Heat, "layer "+l.Name))
 	}
-	return report.Section{ID: "layers", Title: "Layers", Charts: []template.HTML{temperatures.Bars(), heats.Bars()}, Table: table}
+	return report.Section{ID: "layers", Title: "Layers", Charts: []report.Chart{temperatures, heats}, Table: table}
 }
 
 func named(r thermo.Reading, group string) thermo.Reading {
@@ -92,7 +91,7 @@ func (d *measureDocument) engineSection() report.Section {
 		s.Table, s.Text = nil, "The network has no activations: no engine."
 		return s
 	}
-	s.Charts = []template.HTML{efficiency.Bars()}
+	s.Charts = []report.Chart{efficiency}
 	return s
 }
 
@@ -116,7 +115,7 @@ func (d *measureDocument) thermometerSection() report.Section {
 	s := report.Section{ID: "thermometers", Title: "Thermometers", Table: table,
 		Text: fmt.Sprintf("Zeroth law: %s. %s.", d.ZerothLaw.Verdict, d.ZerothLaw.Reason)}
 	if len(chart.Readings) > 1 {
-		s.Charts = []template.HTML{chart.Bars()}
+		s.Charts = []report.Chart{chart}
 	}
 	return s
 }
@@ -140,5 +139,5 @@ func (d *measureDocument) runSection() (section report.Section, ok bool, err err
 		line.X, line.Y = append(line.X, float64(p.Step)), append(line.Y, p.Value)
 	}
 	chart := report.LineChart{Caption: "Energy of every tenth minibatch along the run.", X: "step", Y: "energy", LogY: true, Lines: []report.Line{line}}
-	return report.Section{ID: "run", Title: "The run", Charts: []template.HTML{chart.Plot()}}, true, nil
+	return report.Section{ID: "run", Title: "The run", Charts: []report.Chart{chart}}, true, nil
 }

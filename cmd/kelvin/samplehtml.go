@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"html/template"
 	"math"
 	"slices"
 	"sort"
@@ -45,9 +44,9 @@ func (d sampleDocument) page(r *sampleResult, model string) report.Page {
 			orDash("%.0f", p.ESSTail), orDash("%.3f", p.RHat)})
 	}
 	energies := energyTraces(r.Result)
-	energy := report.Section{ID: "energy", Title: "Energy", Charts: []template.HTML{
-		energyHistogram(fmt.Sprintf("The energies drawn, mean %s.", thermo.FormatError(d.Energy.Value, d.Energy.StdErr)), slices.Concat(energies...)).Plot(),
-		traceChart("The energy along the chains.", "energy", energies).Plot()}}
+	energy := report.Section{ID: "energy", Title: "Energy", Charts: []report.Chart{
+		energyHistogram(fmt.Sprintf("The energies drawn, mean %s.", thermo.FormatError(d.Energy.Value, d.Energy.StdErr)), slices.Concat(energies...)),
+		traceChart("The energy along the chains.", "energy", energies)}}
 	page.Sections = append(page.Sections, report.Section{ID: "parameters", Title: "Parameters", Table: parameters}, energy, d.mixing(r), d.thermometers())
 	if p := d.Tempering; p != nil {
 		page.Sections = append(page.Sections, p.section())
@@ -78,7 +77,7 @@ func (d sampleDocument) mixing(r *sampleResult) report.Section {
 		p := d.Parameters[i]
 		name := fmt.Sprintf("%s, R-hat %s", p.Name, orDash("%.3f", p.RHat))
 		chains := r.Chain(i)
-		s.Charts = append(s.Charts, rankChart("Ranks of "+name+".", chains).Plot(), traceChart("Trace of "+name+".", p.Name, chains).Plot())
+		s.Charts = append(s.Charts, rankChart("Ranks of "+name+".", chains), traceChart("Trace of "+name+".", p.Name, chains))
 	}
 	return s
 }
@@ -92,7 +91,7 @@ func (d sampleDocument) thermometers() report.Section {
 		table.Rows = append(table.Rows, []string{t.Name, thermo.FormatError(t.Value, t.StdErr), strconv.FormatFloat(t.ESS, 'f', 0, 64), t.Invalid})
 	}
 	chart.Readings = append(chart.Readings, thermo.Reading{Name: "asked for", Value: d.Temperature})
-	return report.Section{ID: "thermometers", Title: "Thermometers", Charts: []template.HTML{chart.Bars()}, Table: table}
+	return report.Section{ID: "thermometers", Title: "Thermometers", Charts: []report.Chart{chart}, Table: table}
 }
 
 func (p *temperingSummary) section() report.Section {
@@ -106,7 +105,7 @@ func (p *temperingSummary) section() report.Section {
 		}
 		table.Rows = append(table.Rows, []string{fmt.Sprintf("%.4g", t), fmt.Sprintf("%.5g", p.MeanEnergy[i]), fmt.Sprintf("%.4g", p.HeatCapacity[i]), rate})
 	}
-	return report.Section{ID: "tempering", Title: "Parallel tempering", Charts: []template.HTML{chart.Bars()}, Table: table,
+	return report.Section{ID: "tempering", Title: "Parallel tempering", Charts: []report.Chart{chart}, Table: table,
 		Text: fmt.Sprintf("%d round trips of replicas between the coldest and the hottest temperature; barrier Λ = %.2f, for which about %.0f temperatures are best.",
 			p.RoundTrips, p.Barrier, math.Ceil(2*p.Barrier+2))}
 }

@@ -61,7 +61,7 @@ func (d networkDocument) curveSection() report.Section {
 		dots := report.Line{X: lines[i].X, Y: lines[i].Y, Dots: true, Hotness: 0.8}
 		lines[i].Name, lines[i].Hotness = c.Y, 0.8
 		c.X, c.LogX, c.Lines = "temperature", true, []report.Line{lines[i], dots}
-		s.Charts = append(s.Charts, c.Plot())
+		s.Charts = append(s.Charts, c)
 	}
 	return s
 }
@@ -82,7 +82,7 @@ func (d networkDocument) reliabilitySection() report.Section {
 			s.Table.Rows[i] = append(s.Table.Rows[i], strconv.Itoa(b.Examples))
 		}
 		caption := fmt.Sprintf("T = %.4g: calibration error %s.", p.Temperature, thermo.FormatError(p.ECE.Value, p.ECE.StdErr))
-		s.Charts = append(s.Charts, report.Reliability(caption, bins).Plot())
+		s.Charts = append(s.Charts, report.Reliability(caption, bins))
 	}
 	return s
 }
@@ -102,7 +102,7 @@ func (d networkDocument) energySection() report.Section {
 		s.Table.Rows = append(s.Table.Rows, append(row, string(p.ZerothLaw.Verdict)))
 		s.Table.Heat = append(s.Table.Heat, hotnessAmong(p.Temperature, d.Curve))
 		s.Charts = append(s.Charts, energyHistogram(fmt.Sprintf("T = %.4g: the energies drawn, mean %s.", p.Temperature,
-			thermo.FormatError(p.Energy.Value, p.Energy.StdErr)), p.energies).Plot())
+			thermo.FormatError(p.Energy.Value, p.Energy.StdErr)), p.energies))
 	}
 	s.Table.Words[len(s.Table.Columns)] = true
 	s.Table.Columns = append(s.Table.Columns, "zeroth law")

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"html/template"
-	"math"
 
 	"github.com/kelvin-ml/kelvin/report"
 	"github.com/kelvin-ml/kelvin/thermo"
@@ -34,7 +32,7 @@ func (d spectrumDocument) section() report.Section {
 		Title: d.Checkpoint,
 		Text:  fmt.Sprintf("%d matrices: %d with a power-law tail, %d like random matrices.", d.Summary.Matrices, d.Summary.PowerLaws, d.Summary.Random),
 		Table: &report.Table{
-			Columns: []string{"matrix", "shape", "‖W‖F", "σ max", "stable rank", "entropy / nat", "outliers", "alpha", "p", ""},
+			Columns: []string{"matrix", "shape", "‖W‖F", "σ max", "stable rank", "entropy (nat)", "outliers", "alpha", "p", ""},
 			Words:   map[int]bool{9: true},
 		},
 	}
@@ -62,47 +60,8 @@ func (d spectrumDocument) charts() report.Section {
 	}
 	for _, m := range d.Matrices {
 		if m.SpectralNorm > 0 {
-			s.Charts = append(s.Charts, m.chart())
+			s.Charts = append(s.Charts, report.SpectrumChart(m.label(), m.Spectrum))
 		}
 	}
 	return s
-}
-
-// chart draws the share of eigenvalues above λ on logarithmic axes, where a
-// power law is a straight line.
-func (m spectrumMatrix) chart() template.HTML {
-	x := m.Spectrum.Eigenvalues
-	n := len(x)
-	top := x[n-1]
-	low := max(x[0], top*1e-5) // what lies below would take the room of the tail
-	c := report.LineChart{
-		Caption: m.label(),
-		X:       "log₁₀ λ", Y: "share above λ", LogY: true,
-	}
-	matrix := report.Line{Name: "this matrix", Hotness: 1}
-	for i, v := range x {
-		// Of a large matrix, the tail is drawn whole and the bulk thinned out.
-		if v >= low && (n-i <= 200 || i%(1+n/400) == 0) {
-			matrix.X, matrix.Y = append(matrix.X, math.Log10(v)), append(matrix.Y, float64(n-i)/float64(n))
-		}
-	}
-	random := report.Line{Name: "random matrix", Hotness: 0}
-	law := m.Spectrum.RandomLaw()
-	const points = 200
-	for i := range points {
-		v := low * math.Pow(top/low, float64(i)/(points-1))
-		if share := 1 - law(v); share > 0.5/float64(n) {
-			random.X, random.Y = append(random.X, math.Log10(v)), append(random.Y, share)
-		}
-	}
-	c.Lines = []report.Line{matrix, random}
-	if m.Alpha.Valid() {
-		xmin, share := *m.Xmin, float64(m.Tail)/float64(n)
-		c.Lines = append(c.Lines, report.Line{
-			Name: "power law", Hotness: 0.5,
-			X: []float64{math.Log10(xmin), math.Log10(top)},
-			Y: []float64{share, share * math.Pow(top/xmin, 1-m.Alpha.Value)},
-		})
-	}
-	return c.Plot()
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"html/template"
 	"io"
 	"strings"
 
@@ -238,7 +237,7 @@ func (d *transitionsDocument) writeHTML(path string) error {
 		}
 		page.Sections = append(page.Sections, report.Section{Title: fmt.Sprintf("Transition %d", i+1), Text: text + "Latent heat T ΔS " + known(t.Heat) + ".", Table: &changes})
 	}
-	var charts []template.HTML
+	var charts []report.Chart
 	for _, c := range d.history.Curves {
 		if c.Layer != "" {
 			continue
@@ -252,7 +251,7 @@ func (d *transitionsDocument) writeHTML(path string) error {
 			unit = " (" + c.Unit + ")"
 		}
 		charts = append(charts, report.LineChart{Caption: "The " + strings.ReplaceAll(c.Name, "_", " ") + " along the run, with the transitions.", X: "step", Y: strings.ReplaceAll(c.Name, "_", " ") + unit, LogY: positive,
-			Lines: []report.Line{{Name: c.Name, X: c.Steps, Y: c.Values, Hotness: 0.6}}, Marks: marks}.Plot())
+			Lines: []report.Line{{Name: c.Name, X: c.Steps, Y: c.Values, Hotness: 0.6}}, Marks: marks})
 	}
 	page.Sections = append(page.Sections, report.Section{Title: "Curves", Charts: charts}, report.Section{Title: "Layers", Table: &heats})
 	return page.WriteFile(path)

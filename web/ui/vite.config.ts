@@ -6,10 +6,10 @@ export default defineConfig({
   plugins: [svelte()],
   base: './',
   build: {
-    outDir: '../dist',
+    outDir: '../../report/dist',
     emptyOutDir: true,
     modulePreload: false,
     rollupOptions: { output: { entryFileNames: 'kelvin.js', assetFileNames: 'kelvin[extname]', codeSplitting: false } },
   },
-  server: { proxy: { '/api': 'http://127.0.0.1:7373' }, fs: { allow: ['../..'] } },
+  server: { proxy: { '/api': 'http://127.0.0.1:7373' }, fs: { allow: ['.'] } },
 });

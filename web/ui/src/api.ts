@@ -1,24 +1,33 @@
+import type { ChartDocument, FindingDocument, PageDocument, TableDocument } from './page';
+
 export interface Run { id: string; state: 'running' | 'finished' | 'stopped'; step: number; time: number; loss: number | null }
 export interface RunList { root: string; runs: Run[] }
 export interface Quantity { name: string; label: string; unit: string; system: boolean; layers: string[] }
 export interface Event { step: number; time: number; kind: string; layer: string; text: string }
-export interface Finding { id: string; severity: 'info' | 'warning' | 'critical'; group?: string; what: string; evidence: string; change: string; step: number }
+export interface Finding extends FindingDocument { id: string; step: number }
 export interface RunDocument {
   run: Run; model: unknown; first: number; last: number; quantities: Quantity[];
-  parameters: Record<string, number>; events: Event[]; findings: Finding[]; warning: string;
+  parameters: Record<string, number>; events: Event[]; findings: Finding[]; checkpoints: number[]; warning: string;
 }
 type Values = (number | null)[];
 export interface Curve { first: number[]; last: number[]; mean: Values; stderr: Values; min: Values; max: Values; points: number[]; not_finite: number[] }
 export interface Layers { layers: string[]; curves: Curve[] }
+export interface Reading { value: number | null; stderr: number | null; unit: string; valid: boolean; reason: string }
+export interface Transition { first: number; last: number; kind: string; driven: string; p: number; latent_heat: Reading; changes: { name: string; layer: string; before: Reading; after: Reading; kind: string; p: number }[] }
+export interface Transitions { transitions: Transition[]; looked_at: number; reason: string }
+export interface Spectra { step: number; text: string; charts: ChartDocument[]; table: TableDocument }
+export interface Spending { figures: { label: string; value: string; unit?: string; note?: string }[]; charts: ChartDocument[]; reason: string }
 
-/** What a report has inside instead of a server: documents by their path. */
+/** What a report has inside instead of a server: a page, or a run and documents by their path. */
 const embedded = (() => {
   const element = document.getElementById('kelvin-data');
-  return element ? (JSON.parse(element.textContent!) as { run: string; documents: Record<string, unknown> }) : null;
+  return element ? (JSON.parse(element.textContent!) as { page?: PageDocument; run?: string; documents?: Record<string, unknown> }) : null;
 })();
 
-/** The run that this page is a report of, or null on a server. */
+/** The run that this page is a report of, or null. */
 export const reportOf = embedded?.run ?? null;
+/** The page that this is a report of, or null. */
+export const page = embedded?.page ?? null;
 
 export class Failure extends Error {
   constructor(message: string, readonly status: number) { super(message); }
@@ -29,10 +38,13 @@ export function path(name: string, query: Record<string, string | number | undef
   return `api/${name}` + (list.length ? '?' + list.join('&') : '');
 }
 
+/** Whether a report has a document inside. */
+export const has = (from: string) => !embedded || from in (embedded.documents ?? {});
+
 /** Asks the server for a document. While it reads the records of a run it asks again. */
 export async function get<T>(from: string, signal?: AbortSignal, waiting?: () => void): Promise<T> {
   if (embedded) {
-    if (from in embedded.documents) return embedded.documents[from] as T;
+    if (embedded.documents && from in embedded.documents) return embedded.documents[from] as T;
     throw new Failure('this is not part of the report', 404);
   }
   for (;;) {

@@ -1,11 +1,14 @@
+export const superscript = (n: number) => [...String(n)].map((c) => '⁰¹²³⁴⁵⁶⁷⁸⁹'[Number(c)] ?? '⁻').join('');
+
 /** A number in four significant digits, as short as it can be. */
 export function number(x: number | null | undefined): string {
   if (x === null || x === undefined || Number.isNaN(x)) return '–';
   if (x === 0) return '0';
   const size = Math.abs(x);
+  if (size === Infinity) return x > 0 ? '∞' : '−∞';
   if (size >= 1e5 || size < 1e-3) {
     const [digits, exponent] = x.toExponential(3).split('e');
-    return `${Number(digits)}×10${[...String(Number(exponent))].map((c) => '⁰¹²³⁴⁵⁶⁷⁸⁹'[Number(c)] ?? '⁻').join('')}`.replace('-', '−');
+    return `${Number(digits)}×10${superscript(Number(exponent))}`.replace('-', '−');
   }
   return String(Number(x.toPrecision(4))).replace('-', '−');
 }
@@ -15,14 +18,16 @@ export function withError(x: number | null, error: number | null): string {
   if (x === null || error === null || !(error > 0)) return number(x);
   const place = 1 - Math.floor(Math.log10(error));
   const size = Math.abs(x);
-  if (place < 0 || place > 8 || size >= 1e5) {
+  if (place < 0 || place > 5 || size >= 1e5) {
     const e = Math.floor(Math.log10(Math.max(size, error)));
     const f = 10 ** e;
     const digits = Math.max(0, e + place);
-    return `(${(x / f).toFixed(digits)} ± ${(error / f).toFixed(digits)})×10${[...String(e)].map((c) => '⁰¹²³⁴⁵⁶⁷⁸⁹'[Number(c)] ?? '⁻').join('')}`.replace('(-', '(−');
+    return `(${(x / f).toFixed(digits)} ± ${(error / f).toFixed(digits)})×10${superscript(e)}`.replace('(-', '(−');
   }
   return `${x.toFixed(place)} ± ${error.toFixed(place)}`.replace(/^-/, '−');
 }
+
+export const capital = (s: string) => s.charAt(0).toUpperCase() + s.slice(1);
 
 export function count(n: number): string { return n.toLocaleString('en'); }
 

@@ -1,6 +1,6 @@
 import { mount } from 'svelte';
 import 'uplot/dist/uPlot.min.css';
-import '../../../report/theme.css';
+import './theme.css';
 import './style.css';
 import App from './App.svelte';
 
