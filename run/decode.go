@@ -1,7 +1,6 @@
 package run
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -239,16 +238,13 @@ func (d *decoder) keep(b []byte, repeats bool) string {
 func (d *decoder) integer() (int64, error) {
 	d.peek()
 	start := d.at
-	x, exact, ok := d.scan()
-	if ok && exact && x == math.Trunc(x) && !bytes.ContainsRune(d.line[start:d.at], '.') {
-		return int64(x), nil
+	if _, _, ok := d.scan(); ok {
+		if n, err := strconv.ParseInt(string(d.line[start:d.at]), 10, 64); err == nil {
+			return n, nil
+		}
 	}
-	n, err := strconv.ParseInt(string(d.line[start:d.at]), 10, 64)
-	if !ok || err != nil {
-		d.at = start
-		return 0, d.expected("an integer")
-	}
-	return n, nil
+	d.at = start
+	return 0, d.expected("an integer")
 }
 
 // number parses a number; one too large for a float64 is infinite.
@@ -284,12 +280,8 @@ func (d *decoder) token() []byte {
 	return d.line[start:d.at]
 }
 
-var powers = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}
-
-// scan takes a number as JSON writes them. If it has at most 15 digits and no
-// exponent, digits and power of ten are both float64s and their quotient is the
-// number exactly rounded (W. Clinger, How to read floating-point numbers
-// accurately, 1990).
+// scan takes a number as JSON writes them. Unless it has very many digits or is
+// very large or small, x is the number exactly rounded.
 func (d *decoder) scan() (x float64, exact, ok bool) {
 	line, i := d.line, d.at
 	negative := i < len(line) && line[i] == '-'
@@ -315,21 +307,29 @@ func (d *decoder) scan() (x float64, exact, ok bool) {
 			return 0, false, false
 		}
 	}
-	exact = whole+fraction <= 15
+	mantissa, exponent := n, 0
 	if i < len(line) && line[i]|0x20 == 'e' {
-		exact = false
-		if i++; i < len(line) && (line[i] == '+' || line[i] == '-') {
+		i++
+		down := i < len(line) && line[i] == '-'
+		if down || i < len(line) && line[i] == '+' {
 			i++
 		}
-		if digits() == 0 {
+		n = 0
+		if count := digits(); count == 0 {
 			return 0, false, false
+		} else if exponent = int(n); count > 4 {
+			exponent = 9999
+		}
+		if down {
+			exponent = -exponent
 		}
 	}
 	d.at = i
-	if exact {
-		if x = float64(n) / powers[fraction]; negative {
-			x = -x
-		}
+	if whole+fraction > 19 { // the mantissa may have overflowed
+		return 0, false, true
+	}
+	if x, exact = decimal(mantissa, fraction-exponent); negative {
+		x = -x
 	}
 	return x, exact, true
 }

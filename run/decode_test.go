@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -228,5 +230,45 @@ func TestMemory(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 4<<20 {
 		t.Errorf("reading 100,000 records left %d bytes", grown)
+	}
+}
+
+// TestDecimal compares with strconv on numbers of all lengths, and on those half
+// way between two float64s and next to it.
+func TestDecimal(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 1))
+	slow, total := 0, 0
+	check := func(n uint64, k int) (taken bool) {
+		t.Helper()
+		want, err := strconv.ParseFloat(fmt.Sprintf("%de%d", n, -k), 64)
+		must(t, err)
+		got, taken := decimal(n, k)
+		if taken && got != want {
+			t.Fatalf("%d × 10^%d is %v, expected %v", n, -k, got, want)
+		}
+		return taken
+	}
+	for range 30_000 {
+		if total++; !check(random.Uint64()>>random.IntN(64), random.IntN(64)) {
+			slow++
+		}
+		half := 2*(1<<52+random.Uint64N(1<<52)) + 1 // of 54 bits
+		for k := range 4 {
+			check(half*[]uint64{1, 10, 100, 1000}[k], k)
+			check(half*[]uint64{1, 10, 100, 1000}[k]+random.Uint64N(3)-1, k)
+		}
+	}
+	for _, n := range []uint64{0, 1, 1<<53 - 1, 1 << 53, 1e19 - 1} {
+		for k := range 64 {
+			check(n, k)
+		}
+	}
+	if slow*50 > total {
+		t.Errorf("%d of %d numbers were not taken", slow, total)
+	}
+	for _, k := range []int{-1, 64, 9999, -9999} {
+		if x, ok := decimal(1, k); ok {
+			t.Errorf("1e%d was taken as %v", -k, x)
+		}
 	}
 }

@@ -161,21 +161,52 @@ type resume struct {
 }
 
 // findResumes lists the resumes in path. Lines that are no records are not its
-// business.
+// business, nor are those longer than a record may be.
+//
+// Almost no line is a resume, so it looks for the word through all lines at once.
 func findResumes(path string) ([]resume, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading run: %w", err)
+	}
+	defer f.Close()
 	var list []resume
 	var d decoder
-	for l, err := range lines(path, place{number: 1}) {
-		var bad *LineError
-		if err != nil && !errors.As(err, &bad) {
-			return nil, err
+	block, kept := make([]byte, 2*maxLine), 0 // kept is the beginning of a line,
+	inside := false                           // or the rest of one that is too long
+	for offset := int64(0); ; {
+		n, err := io.ReadFull(f, block[kept:])
+		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+			return nil, fmt.Errorf("reading run: %w", err)
 		}
-		if !bytes.Contains(l.text, []byte(`"`+KindResume+`"`)) || d.decode(l.text) != nil {
-			continue
+		text := block[:kept+n]
+		if err == nil { // more follows
+			text = text[:bytes.LastIndexByte(text, '\n')+1]
 		}
-		if d.head.Kind == KindResume {
-			list = append(list, resume{l.offset, d.head.Step})
+		for at := 0; ; {
+			hit := bytes.Index(text[at:], []byte(`"`+KindResume+`"`))
+			if hit < 0 {
+				break
+			}
+			start := bytes.LastIndexByte(text[:at+hit], '\n') + 1
+			line := text[start:]
+			if end := bytes.IndexByte(line, '\n'); end >= 0 {
+				line = line[:end+1]
+			}
+			whole := len(line) <= maxLine && !(inside && start == 0)
+			if whole && d.decode(line) == nil && d.head.Kind == KindResume {
+				list = append(list, resume{offset + int64(start), d.head.Step})
+			}
+			at = start + len(line)
 		}
+		if err != nil {
+			break
+		}
+		if inside = len(text) == 0; inside {
+			text = block[:maxLine]
+		}
+		kept = copy(block, block[len(text):])
+		offset += int64(len(text))
 	}
 	for i := len(list) - 2; i >= 0; i-- {
 		list[i].least = min(list[i].least, list[i+1].least)

@@ -218,6 +218,26 @@ func TestResume(t *testing.T) {
 	same(t, points, []Point{{1, 1}, {2, 6}})
 }
 
+// TestResumeAcrossBlocks finds resumes wherever they lie in what is read at once,
+// and none in lines that only speak of them.
+func TestResumeAcrossBlocks(t *testing.T) {
+	for _, before := range []int{0, 100, maxLine - 60, maxLine, 2*maxLine - 70, 2*maxLine - 1, 5*maxLine - 1} {
+		r := create(t)
+		must(t, r.Append(step1(5)))
+		line, err := Record{Time: 1, Step: 1, Kind: KindResume}.MarshalJSON()
+		must(t, err)
+		_, err = r.events.WriteString(strings.Repeat(" ", before) + "x" + string(line) + "\n")
+		must(t, err)
+		must(t, r.Append(Record{Time: 1, Step: 9, Kind: "note", Text: `a "resume"`}, Record{Time: 1, Step: 3, Kind: KindResume}, step1(4)))
+		got, problems := read(t, r.Dir)
+		same(t, got, []Record{{Time: 1, Step: 3, Kind: KindResume}, step1(4)})
+		if len(problems) != 1 {
+			t.Errorf("after %d bytes: %v", before, problems)
+		}
+		must(t, r.Close())
+	}
+}
+
 func TestConcurrentAppends(t *testing.T) {
 	r := create(t)
 	const writers, each = 8, 50
