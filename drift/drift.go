@@ -41,7 +41,8 @@ const (
 	fewest    = 30   // examples of each set
 )
 
-// An Interval is an estimate with its bootstrap interval of 95 %.
+// An Interval is an estimate with its interval of 95 %: by the bootstrap, but for
+// entropies.
 type Interval struct {
 	Value  float64 `json:"value"`
 	StdErr float64 `json:"stderr"`
@@ -57,6 +58,7 @@ type View struct {
 	Signal     *Interval      // mean square now, relative to the reference's; nil for the losses, and where that is 0
 	Reference  thermo.Reading // entropy, in nats
 	Current    thermo.Reading
+	Entropy    *Interval         // of the shift of the entropy, by blocks of examples; nil with fewer than 400 in a set
 	Shift      thermo.Transition // from reference to current; T = ΔU/ΔS
 	P          float64           // corrected for all that was looked at; 1 for the losses, whose p is the energy's
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kelvin-ml/kelvin/dataset"
 	"github.com/kelvin-ml/kelvin/nn"
+	"github.com/kelvin-ml/kelvin/thermo"
 	"github.com/kelvin-ml/kelvin/training"
 )
 
@@ -151,6 +152,33 @@ func TestEntropyShift(t *testing.T) {
 	}
 	if heat := v.Shift.Heat.Value; math.Abs(heat+r.Energy.Value) > 1e-9 {
 		t.Errorf("heat %v of an energy shift %v", heat, r.Energy.Value)
+	}
+}
+
+// The interval of an entropy shift holds the truth as often as it says: of normals
+// of which one is twice as wide in each of three directions, 3 ln 2.
+func TestEntropyIntervals(t *testing.T) {
+	random := rand.New(rand.NewPCG(6, 6))
+	draw := func(width float64) view {
+		v := view{features: 3}
+		for range 3 * 500 {
+			v.points = append(v.points, width*random.NormFloat64())
+		}
+		return v
+	}
+	const repeats = 150
+	covered := 0
+	for range repeats {
+		v := View{Name: "normal"}
+		if err := v.entropies(draw(1), draw(2), [2]thermo.Reading{unread(""), unread("")}); err != nil {
+			t.Fatal(err)
+		}
+		if want := 3 * math.Ln2; v.Entropy.Low < want && want < v.Entropy.High {
+			covered++
+		}
+	}
+	if t.Logf("%d of %d intervals of 95 %% hold the truth", covered, repeats); covered < 0.9*repeats {
+		t.Error("too few")
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/kelvin-ml/kelvin/training"
 	"gonum.org/v1/gonum/mat"
 	"gonum.org/v1/gonum/stat"
+	"gonum.org/v1/gonum/stat/distuv"
 )
 
 const (
@@ -198,6 +199,10 @@ func (v *View) entropies(a, b view, energies [2]thermo.Reading) error {
 		if dof > 0 { // half of the variance of the difference each
 			states[i].Entropy.StdErr, states[i].Entropy.DoF = stderr/math.Sqrt2, dof/2
 		}
+	}
+	if shift := v.Current.Value - v.Reference.Value; dof > 0 && v.Reference.Valid() && v.Current.Valid() {
+		half := distuv.StudentsT{Sigma: 1, Nu: dof}.Quantile(0.975) * stderr
+		v.Entropy = &Interval{Value: shift, StdErr: stderr, Low: shift - half, High: shift + half}
 	}
 	t, err := thermo.NewTransition(states[0], states[1])
 	v.Shift = t

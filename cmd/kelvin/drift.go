@@ -129,6 +129,7 @@ type driftView struct {
 	Reference   thermo.Reading  `json:"entropy_reference"`
 	Current     thermo.Reading  `json:"entropy_current"`
 	Entropy     thermo.Reading  `json:"entropy_shift"`
+	Range       *drift.Interval `json:"entropy_interval"`
 	Temperature thermo.Reading  `json:"transition_temperature"`
 	P           *float64        `json:"p"`
 }
@@ -147,7 +148,7 @@ func newDriftDocument(model string, f driftFlags, r *drift.Result) *driftDocumen
 		d.Reference.Energy, d.Current.Energy = &r.EnergyReference, &r.EnergyCurrent
 	}
 	for _, v := range r.Views {
-		row := driftView{v.Name, v.Dimension, v.Components, v.Signal, v.Reference, v.Current, negative(v.Shift.Entropy), v.Shift.Temperature, &v.P}
+		row := driftView{v.Name, v.Dimension, v.Components, v.Signal, v.Reference, v.Current, negative(v.Shift.Entropy), v.Entropy, v.Shift.Temperature, &v.P}
 		if v.Name == "losses" {
 			row.P = d.EnergyP
 		}

@@ -34,6 +34,7 @@ type policy func(t *training.Trainer, r *monitor.Report) bool
 // the advice.
 type trial struct {
 	name     string
+	set      *dataset.Set
 	config   training.Config
 	scale    float32 // of the initial weights; 0 leaves them
 	policies []named
@@ -48,22 +49,32 @@ func main() {
 	log.SetFlags(0)
 	seeds := flag.Int("seeds", 10, "runs of each policy")
 	flag.Parse()
-	set, err := dataset.Make("gaussian-mixture", dataset.Options{Examples: 4000, Features: 20, Classes: 10, Noise: 1, Seed: 1})
-	if err != nil {
-		log.Fatal(err)
-	}
-	spec, err := nn.ParseArch("20-64-32-10:tanh", "ce")
-	if err != nil {
-		log.Fatal(err)
-	}
-	for _, t := range trials(spec) {
-		if err := t.compare(set, *seeds); err != nil {
+	for _, t := range slices.Concat(trials(), fresh()) {
+		if err := t.compare(*seeds); err != nil {
 			log.Fatal(err)
 		}
 	}
 }
 
-func trials(spec nn.Spec) []trial {
+// blobs are ten overlapping classes.
+func blobs(seed uint64) *dataset.Set {
+	set, err := dataset.Make("gaussian-mixture", dataset.Options{Examples: 4000, Features: 20, Classes: 10, Noise: 1, Seed: seed})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return set
+}
+
+func network(arch string) nn.Spec {
+	spec, err := nn.ParseArch(arch, "ce")
+	if err != nil {
+		log.Fatal(err)
+	}
+	return spec
+}
+
+func trials() []trial {
+	set, spec := blobs(1), network("20-64-32-10:tanh")
 	base := training.Config{Network: spec, Init: "he", Batch: 16, Steps: 12000,
 		Optimizer: nn.OptimizerSpec{Kind: "sgd", LearningRate: 0.2, Momentum: 0.5, WeightDecay: 2e-3}}
 	rising := base
@@ -73,18 +84,15 @@ func trials(spec nn.Spec) []trial {
 	deep := base
 	deep.Steps = 3000
 	deep.Optimizer = nn.OptimizerSpec{Kind: "sgd", LearningRate: 0.02, Momentum: 0.9}
-	var err error
-	if deep.Network, err = nn.ParseArch("20-32-32-32-32-32-32-32-32-10:relu", "ce"); err != nil {
-		log.Fatal(err)
-	}
+	deep.Network = network("20-32-32-32-32-32-32-32-32-10:relu")
 	return []trial{
-		{"equilibrium: divide the learning rate by five", base, 0, []named{
-			{"advice", on("equilibrium", func(t *training.Trainer, _ *monitor.Report) { t.Optimizer.Spec.LearningRate /= 5 })},
+		{"equilibrium: divide the learning rate by five", set, base, 0, []named{
+			{"advice", cooled(0)},
 			{"constant", nothing},
-			{"cosine", schedule(func(x float64) float64 { return (1 + math.Cos(math.Pi*x)) / 2 })},
-			{"step at 1/2 and 3/4", schedule(func(x float64) float64 { return math.Pow(0.2, math.Floor(max(0, 4*x-1))) })},
+			{"cosine", cosine},
+			{"step at 1/2 and 3/4", steps},
 		}},
-		{"divergence, of a learning rate that rises by 1/1000 a step: halve it and let it rise no more", rising, 0, []named{
+		{"divergence, of a learning rate that rises by 1/1000 a step: halve it and let it rise no more", set, rising, 0, []named{
 			{"advice", func() policy {
 				told := false
 				return func(t *training.Trainer, r *monitor.Report) bool {
@@ -103,7 +111,7 @@ func trials(spec nn.Spec) []trial {
 				}
 			}},
 		}},
-		{"signal-energy, of eight layers that begin with half the weights they should: scale them by the factor given", deep, 0.5, []named{
+		{"signal-energy, of eight layers that begin with half the weights they should: scale them by the factor given", set, deep, 0.5, []named{
 			{"advice", func() policy {
 				done := false
 				return func(t *training.Trainer, r *monitor.Report) bool {
@@ -116,11 +124,67 @@ func trials(spec nn.Spec) []trial {
 			}},
 			{"no advice", nothing},
 		}},
-		{"collapsing-layer, of a weight decay of 0.5: divide it by ten", decaying, 0, []named{
+		{"collapsing-layer, of a weight decay of 0.5: divide it by ten", set, decaying, 0, []named{
 			{"advice", on("collapsing-layer", func(t *training.Trainer, _ *monitor.Report) { t.Optimizer.Spec.WeightDecay /= 10 })},
 			{"no advice", nothing},
 		}},
 	}
+}
+
+// fresh are trainings on which nothing was tried before. The share of the budget
+// to cool in is from A. Hägele et al., Scaling laws and compute-optimal training
+// beyond fixed training durations, 2024.
+func fresh() []trial {
+	digits, err := dataset.Make("digits", dataset.Options{Seed: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	config := func(arch string, batch int, rate, momentum, decay float64) training.Config {
+		return training.Config{Network: network(arch), Init: "he", Batch: batch, Steps: 12000,
+			Optimizer: nn.OptimizerSpec{Kind: "sgd", LearningRate: rate, Momentum: momentum, WeightDecay: decay}}
+	}
+	policies := []named{{"advice, cooled", cooled(0.2)}, {"advice", cooled(0)}, {"constant", nothing}, {"cosine", cosine}, {"step at 1/2 and 3/4", steps},
+		{"constant, cooled", cooledOnly}}
+	return []trial{
+		{"equilibrium, another mixture", blobs(2), config("20-64-32-10:tanh", 16, 0.2, 0.5, 2e-3), 0, policies},
+		{"equilibrium, a third mixture, relu, larger batches", blobs(3), config("20-64-32-10:relu", 32, 0.2, 0.9, 2e-3), 0, policies},
+		{"equilibrium, handwritten digits", digits, config("64-64-10:tanh", 16, 0.3, 0.5, 2e-3), 0, policies},
+	}
+}
+
+// cooled divides the learning rate by five at every equilibrium and lets it fall
+// to zero evenly over the last share of the budget.
+func cooled(share float64) func() policy {
+	return func() policy {
+		rate, advised := 0.0, false
+		return func(t *training.Trainer, r *monitor.Report) bool {
+			left := float64(t.Config.Steps-t.Step) / float64(t.Config.Steps)
+			switch {
+			case left < share && rate == 0:
+				rate = t.Optimizer.Spec.LearningRate
+				fallthrough
+			case left < share:
+				t.Optimizer.Spec.LearningRate = rate * left / share
+			case has(r, "equilibrium"):
+				t.Optimizer.Spec.LearningRate /= 5
+				advised = true
+			}
+			return advised
+		}
+	}
+}
+
+func cooledOnly() policy {
+	p := cooled(0.2)()
+	return func(t *training.Trainer, _ *monitor.Report) bool { return p(t, nil) }
+}
+
+func cosine() policy {
+	return schedule(func(x float64) float64 { return (1 + math.Cos(math.Pi*x)) / 2 })()
+}
+
+func steps() policy {
+	return schedule(func(x float64) float64 { return math.Pow(0.2, math.Floor(max(0, 4*x-1))) })()
 }
 
 func nothing() policy { return func(*training.Trainer, *monitor.Report) bool { return false } }
@@ -169,7 +233,7 @@ func rescale(t *training.Trainer, layers []monitor.Layer) {
 
 // compare runs all policies on the same seeds and prints the energy on the whole
 // set at the end, and its ratio to that with the advice.
-func (t trial) compare(set *dataset.Set, seeds int) error {
+func (t trial) compare(seeds int) error {
 	fmt.Printf("%s\n", t.name)
 	energies := make([][]float64, len(t.policies))
 	for i, p := range t.policies {
@@ -177,7 +241,7 @@ func (t trial) compare(set *dataset.Set, seeds int) error {
 		for seed := range seeds {
 			config := t.config
 			config.Seed = uint64(seed)
-			energy, acts, err := train(config, set, t.scale, p.apply())
+			energy, acts, err := train(config, t.set, t.scale, p.apply())
 			if err != nil {
 				return err
 			}
