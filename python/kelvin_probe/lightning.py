@@ -30,7 +30,7 @@ class KelvinCallback(Callback):
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, *_):
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if self._probe is not None and loss is not None:
-            self._probe.step(loss)
+            self._probe.step(loss * getattr(trainer, "accumulate_grad_batches", 1))  # by which it was divided
 
     def on_train_end(self, trainer, pl_module):
         if self._probe is not None:

@@ -112,7 +112,9 @@ class Probe:
             return
         self._signals.disarm()
         self._moved = (self._after() if self._ranks.rank == 0 else None) or dict
-        if self._losses:  # step(loss) comes before optimizer.step()
+        # Where step(loss) comes before optimizer.step(), all losses are there; of
+        # micro-batches one more may come after it. The next pass tells.
+        if self._losses and not self._signals.before_next(self._guard.wrap("all values", self._collect)):
             self._collect()
 
     def _seen(self, loss, closure):
@@ -132,6 +134,7 @@ class Probe:
     def _collect(self):
         """Gathers a reading. It is written one reading later on a GPU, so that nothing
         waits for it, and one more in a distributed run, when the others have given theirs."""
+        self._signals.wait_no_more()
         loss = torch.stack([x.float().reshape(()) for x in self._losses]).mean()
         read = [(name, key, x) for name, v in self._signals.values(self._signal_scale).items() for key, x in v.items()]
         numbers = fetch(torch.stack([loss.to(self._signals.home)] + [x.float() for _, _, x in read]))
@@ -204,6 +207,9 @@ class Probe:
         self._undo = None
         self._signals.disarm()
         atexit.unregister(self._exit)
+        if self._armed and self._losses and self._moved is not None:
+            self._collect()
+            self._signals.disarm()
         while self._late:
             self._record(*self._late.pop(0))
         if self._writer is not None:

@@ -62,6 +62,18 @@ class Signals:
         Functions.remove(self)
         self._made = {}
 
+    def before_next(self, f):
+        """Calls f before the next pass of training; False when no pass was seen that the next can be told by."""
+        layer = dict(self._layers).get(self._first)
+        if layer is not None:
+            self._waiting = layer.register_forward_pre_hook(lambda module, _: f() if module.training else None)
+        return layer is not None
+
+    def wait_no_more(self):
+        if self._waiting is not None:
+            self._waiting.remove()
+            self._waiting = None
+
     @torch.no_grad()
     def _layer(self, name, module, inputs, output):
         if not is_signal(output) or output.device != self.home or not module.training:
@@ -146,6 +158,7 @@ class Signals:
 
     _first = None
     _pending = None
+    _waiting = None
 
 
 class Functions:

@@ -63,8 +63,14 @@ def layers(model, optimizer):
     found = {}
     for name, p in model.named_parameters():
         if p in penalties and p.requires_grad:
+            name = plain_name(name)
             found.setdefault(name.rpartition(".")[0] or name, []).append((p, penalties[p]))
     return found
+
+
+def plain_name(name):
+    """The name that a layer has when torch.compile does not wrap it."""
+    return name.replace("_orig_mod.", "")
 
 
 def penalised(optimizer, group):
