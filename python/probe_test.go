@@ -8,21 +8,21 @@ import (
 	"testing"
 )
 
-// interpreter returns a Python that has torch, or skips the test.
-func interpreter(t *testing.T) string {
+// with returns a Python that has a library, or skips the test.
+func with(t *testing.T, library string) string {
 	t.Helper()
 	for _, python := range []string{os.Getenv("KELVIN_PYTHON"), "/usr/bin/python3", "python3"} {
-		if python != "" && exec.Command(python, "-c", "import torch").Run() == nil {
+		if python != "" && exec.Command(python, "-c", "import "+library).Run() == nil {
 			return python
 		}
 	}
-	t.Skip("SKIP: no python3 with torch (Debian: python3-torch)")
+	t.Skipf("SKIP: no python3 with %s (Debian: python3-torch, python3-numpy); KELVIN_PYTHON names another python", library)
 	return ""
 }
 
 // TestProbe runs the probe's own tests.
 func TestProbe(t *testing.T) {
-	c := exec.Command(interpreter(t), "-m", "unittest", "discover", "-s", "tests")
+	c := exec.Command(with(t, "torch"), "-m", "unittest", "discover", "-s", "tests")
 	out, err := c.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
