@@ -32,17 +32,17 @@ const (
 	Smooth    = "smooth"   // Thompson sampling of costs that are alike for batch sizes that are
 	Baseline  = "baseline" // the given batch size at the largest limit, always
 	stopAbove = 2.0        // times the best cost so far, as Zeus stops
+	mostTries = 20         // runs of one recurrence before the limit is doubled
 	lastRuns  = 5          // recurrences that are read at the end
 )
 
-// An arm is a batch size at the power limit that is best for the cost, which takes a
-// few seconds to profile and is known.
+// An arm is a batch size at the power limit that is best for the cost. Which that is
+// the first run finds out: its first epoch goes through all limits.
 type arm struct {
-	batch  int
-	limit  float64
-	cost   float64 // per epoch
-	energy float64 // J per epoch
-	epochs []float64
+	batch             int
+	cost, energy      float64 // per epoch, J
+	firstCost, firstJ float64 // of the first epoch of the first run
+	epochs            []float64
 }
 
 // A Replay is a policy on a recurring job, over seeds.
@@ -102,18 +102,26 @@ func Simulate(ctx context.Context, runs []Run, speeds []Speed, o SimulateOptions
 // arms are the batch sizes of a job, in order, the index of the baseline's, and the
 // baseline itself.
 func (j *Job) arms(runs []Run, speeds []Speed, eta float64) (arms []arm, start int, baseline arm) {
-	start = -1
-	byBatch := map[int]*arm{}
+	byBatch, limits := map[int]*arm{}, map[int]float64{}
 	for _, s := range speeds {
 		if s.Dataset != j.Dataset || s.Network != j.Network || s.Optimizer != j.Optimizer {
 			continue
 		}
-		a := arm{batch: s.Batch, limit: s.Limit, energy: s.Seconds * s.Watts, cost: eta*s.Seconds*s.Watts + (1-eta)*j.MaxPower*s.Seconds}
-		if s.Batch == j.Baseline.Batch && s.Limit == j.MaxPower {
-			baseline = a
+		energy := s.Seconds * s.Watts
+		cost := eta*energy + (1-eta)*j.MaxPower*s.Seconds
+		b := byBatch[s.Batch]
+		if b == nil {
+			b = &arm{batch: s.Batch, cost: math.Inf(1)}
+			byBatch[s.Batch] = b
 		}
-		if b := byBatch[s.Batch]; b == nil || a.cost < b.cost {
-			byBatch[s.Batch] = &a
+		if cost < b.cost {
+			b.cost, b.energy = cost, energy
+		}
+		limits[s.Batch]++
+		b.firstCost += (cost - b.firstCost) / limits[s.Batch]
+		b.firstJ += (energy - b.firstJ) / limits[s.Batch]
+		if s.Batch == j.Baseline.Batch && s.Limit == j.MaxPower {
+			baseline = arm{batch: s.Batch, cost: cost, energy: energy, firstCost: cost, firstJ: energy}
 		}
 	}
 	for _, r := range runs {
@@ -129,11 +137,9 @@ func (j *Job) arms(runs []Run, speeds []Speed, eta float64) (arms []arm, start i
 		}
 	}
 	slices.SortFunc(arms, func(a, b arm) int { return a.batch - b.batch })
-	for i, a := range arms {
-		if a.batch == j.Baseline.Batch {
-			start = i
-			baseline.epochs = a.epochs
-		}
+	start = slices.IndexFunc(arms, func(a arm) bool { return a.batch == j.Baseline.Batch })
+	if start >= 0 {
+		baseline.epochs = arms[start].epochs
 	}
 	return arms, start, baseline
 }
@@ -186,136 +192,142 @@ func replay(ctx context.Context, arms []arm, start int, baseline arm, name strin
 
 // recur runs a job again and again. A nil policy is the baseline's.
 func recur(arms []arm, baseline arm, policy Policy, n int, r *rand.Rand) (energies, costs []float64, stops int) {
-	best := math.Inf(1)
+	best := math.Inf(1) // cost of a recurrence
+	profiled := make([]bool, len(arms))
 	for range n {
 		energy, cost := 0.0, 0.0
 		failed := make([]bool, len(arms))
 		patience := stopAbove
-		for done := false; !done; {
+		for tries, done := 1, false; !done; tries++ {
+			if tries%mostTries == 0 { // the best was luck
+				patience *= 2
+			}
 			a, i := baseline, -1
+			limit := math.Inf(1)
 			if policy != nil {
-				if i = policy.Next(failed, r); i < 0 { // all were stopped: the best was luck
+				limit = patience * best
+				if i = policy.Next(failed, r); i < 0 { // all were stopped: likewise
 					clear(failed)
 					patience *= 2
 					continue
 				}
 				a = arms[i]
 			}
-			epochs := a.epochs[r.IntN(len(a.epochs))]
-			limit := patience * best
-			if policy == nil {
-				limit = math.Inf(1)
-			}
+			epochs := a.draw(r)
 			for math.IsNaN(epochs) && math.IsInf(limit, 1) { // nothing is known yet to stop it by
-				epochs = a.epochs[r.IntN(len(a.epochs))]
+				epochs = a.draw(r)
 			}
-			whole := a.cost * epochs
-			done = whole <= limit
+			may := math.Floor(limit / a.cost) // it is stopped before the epoch that would cost too much
+			done = epochs <= may
 			if !done {
-				stops++
 				failed[i] = true
-				epochs = limit / a.cost
+				epochs = may
 			}
-			energy += a.energy * epochs
-			cost += a.cost * epochs
-			if done {
-				best = math.Min(best, whole)
+			spent := a.cost * epochs
+			if epochs > 0 {
+				energy += a.energy * epochs
+				if !done {
+					stops++
+				}
+				if i >= 0 && !profiled[i] {
+					profiled[i] = true
+					energy += a.firstJ - a.energy
+					spent += a.firstCost - a.cost
+				}
 			}
+			cost += spent
 			if policy != nil {
-				policy.Learn(i, a.cost*epochs, !done)
+				if epochs == 0 { // it could not even begin
+					spent = limit
+				}
+				policy.Learn(i, spent, !done)
 			}
 		}
+		best = math.Min(best, cost)
 		energies, costs = append(energies, energy), append(costs, cost)
 	}
 	return energies, costs, stops
 }
 
+func (a arm) draw(r *rand.Rand) float64 { return a.epochs[r.IntN(len(a.epochs))] }
+
 // zeus explores from the default batch size down until one is stopped, then up, and once
-// more from the best, which prunes what is stopped; from then on it draws a mean cost of every batch size
-// left from its posterior, independent of the others, and runs the least (Zeus,
-// algorithm 1 and section 4.4).
+// more from the best; only those that always finished are left. From then on it draws a
+// mean cost of each from its posterior, independent of the others, and runs the least
+// (Zeus, algorithm 1 and section 4.4, and its own simulator).
 type zeus struct {
-	plan   []int // still to be explored
-	pruned []bool
-	costs  [][]float64
-	start  int
-	round  int
+	left  []int // batch sizes, in order
+	start int
+	plan  []int // still to be explored in this round
+	round int
+	good  []int // finished in this round
+	best  float64
+	next  int // start of the next round: the one that cost least
+	costs [][]float64
 }
 
 func newZeus(n, start int) *zeus {
-	z := &zeus{pruned: make([]bool, n), costs: make([][]float64, n), start: start}
+	z := &zeus{next: start, costs: make([][]float64, n)}
+	for i := range n {
+		z.left = append(z.left, i)
+	}
 	z.explore()
 	return z
 }
 
+// explore begins a round.
 func (z *zeus) explore() {
 	z.round++
-	z.plan = nil
-	least := math.Inf(1)
-	for i, costs := range z.costs { // the second time from the best so far
-		if len(costs) > 0 && stat.Mean(costs, nil) < least {
-			z.start, least = i, stat.Mean(costs, nil)
+	z.start, z.best, z.good, z.plan = z.next, math.Inf(1), nil, nil
+	for _, i := range slices.Backward(z.left) {
+		if i <= z.start {
+			z.plan = append(z.plan, i)
 		}
 	}
-	for i := z.start; i >= 0; i-- {
-		z.plan = append(z.plan, i)
-	}
-	for i := z.start + 1; i < len(z.pruned); i++ {
-		z.plan = append(z.plan, i)
+	for _, i := range z.left {
+		if i > z.start {
+			z.plan = append(z.plan, i)
+		}
 	}
 }
 
-func (z *zeus) Next(failed []bool, r *rand.Rand) int {
-	for {
-		for len(z.plan) > 0 {
-			if i := z.plan[0]; !z.pruned[i] && !failed[i] {
-				return i
-			}
-			z.plan = z.plan[1:]
-		}
-		if z.round == 2 {
-			break
-		}
-		z.explore()
+func (z *zeus) Next(_ []bool, r *rand.Rand) int {
+	if len(z.plan) > 0 {
+		return z.plan[0]
 	}
 	best, least := -1, math.Inf(1)
-	for i, costs := range z.costs {
-		if z.pruned[i] || failed[i] || len(costs) == 0 {
-			continue
-		}
-		mean, sd := stat.Mean(costs, nil), 0.1*costs[0]
-		if len(costs) > 1 {
-			sd = stat.StdDev(costs, nil)
-		}
-		if x := mean + sd/math.Sqrt(float64(len(costs)))*r.NormFloat64(); x < least {
+	for _, i := range z.left {
+		n := float64(len(z.costs[i]))
+		if x := stat.Mean(z.costs[i], nil) + math.Sqrt(stat.PopVariance(z.costs[i], nil)/n)*r.NormFloat64(); x < least {
 			best, least = i, x
 		}
 	}
-	if best >= 0 {
-		return best
-	}
-	for i := range failed { // all that is left was stopped: anything that was not tried now
-		if !failed[i] {
-			return i
-		}
-	}
-	return -1
+	return best
 }
 
 func (z *zeus) Learn(i int, cost float64, stopped bool) {
-	if len(z.plan) > 0 && z.plan[0] == i {
-		z.plan = z.plan[1:]
-		if stopped { // what lies beyond is worse still
-			z.pruned[i] = true
-			for len(z.plan) > 0 && (i <= z.start) == (z.plan[0] <= z.start) && i != z.start {
-				z.pruned[z.plan[0]] = true
-				z.plan = z.plan[1:]
-			}
-			return
+	z.costs[i] = append(z.costs[i], cost)
+	if len(z.plan) == 0 {
+		return
+	}
+	z.plan = z.plan[1:]
+	if stopped { // what lies beyond is taken to be worse still
+		down := i <= z.start
+		z.plan = slices.DeleteFunc(z.plan, func(k int) bool { return (k <= z.start) == down })
+	} else {
+		z.good = append(z.good, i)
+		if cost < z.best {
+			z.best, z.next = cost, i
 		}
 	}
-	if !stopped {
-		z.costs[i] = append(z.costs[i], cost)
+	if len(z.plan) == 0 {
+		if len(z.good) > 0 {
+			slices.Sort(z.good)
+			z.left = z.good
+		}
+		if z.round < 2 {
+			z.explore()
+		}
 	}
 }
 
