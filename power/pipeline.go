@@ -108,7 +108,7 @@ type PipelinePlan struct {
 	Frontier    []Corner // cost: energy less what waiting draws meanwhile
 	AllMaximum  float64  // J, every instruction at its fastest point
 	MaximumTime float64  // s, of that
-	Deadline    float64  // s
+	Deadline    float64  // s, which the plan meets; what is left of it is spent waiting
 	Cost        float64  // J, of the plan
 	Steps       []Step   // the plan, by instruction
 	Baseline    []Step   // every instruction at its fastest point
@@ -167,6 +167,10 @@ func Optimise(ctx context.Context, p *Pipeline, profile Profile, idle, deadline 
 		return nil, err
 	}
 	plan.Frontier = frontier
+	plan.Deadline = slices.Max(ends)
+	if deadline > plan.Deadline { // there is nothing more to be saved by going slower
+		plan.Deadline = deadline
+	}
 	plan.steps(p, profile, g, starts, ends, idle)
 	return plan, nil
 }
@@ -206,7 +210,7 @@ func costOf(g Graph, starts, ends []float64) float64 {
 
 // steps fills in the plan.
 func (plan *PipelinePlan) steps(p *Pipeline, profile Profile, g Graph, starts, ends []float64, idle float64) {
-	plan.Deadline, plan.Cost = slices.Max(ends), costOf(g, starts, ends)
+	plan.Cost = costOf(g, starts, ends)
 	durations := make([]float64, len(p.Instructions))
 	rounded := 0.0
 	for i, in := range p.Instructions {

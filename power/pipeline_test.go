@@ -91,6 +91,13 @@ func TestLinearProgram(t *testing.T) {
 			check(t, p, plan)
 		}
 		convex(t, f)
+		late, err := Optimise(t.Context(), p, profile(t), 70, 1.5*want.Slowest_useful_s) // waits for a straggler
+		if err != nil {
+			t.Fatal(err)
+		}
+		near("deadline", late.Deadline, 1.5*want.Slowest_useful_s)
+		near("cost beyond the slowest", late.Cost, f[len(f)-1].Cost)
+		check(t, p, late)
 		// A peer that fits exponentials and rounds times. Its fits lie below what was
 		// measured at the fast end, so only the slow half can be compared.
 		var peers int
