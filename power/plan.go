@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"gonum.org/v1/gonum/stat"
 
@@ -41,8 +42,9 @@ type Job struct {
 	BatchOnly  Setting // least energy at the largest limit
 	LimitOnly  Setting // least energy at the baseline's batch size
 	Frontier   []Setting
-	Failing    []int // batch sizes with runs that never reach the target
-	Unmeasured []int // batch sizes of which there is no power
+	Failing    []int     // batch sizes with runs that never reach the target
+	Unmeasured []int     // batch sizes of which there is no power
+	Missing    []Setting // batch size and limit alone: those of the others of which there is none
 }
 
 // PlanOptions choose jobs and trade-offs.
@@ -86,7 +88,13 @@ func Plan(runs []Run, speeds []Speed, o PlanOptions) ([]Job, error) {
 		}
 	}
 	if len(names) == 0 {
-		return nil, fmt.Errorf("the trace has no dataset %q", o.Dataset)
+		var have []string
+		for _, r := range runs {
+			if !slices.Contains(have, r.Dataset) {
+				have = append(have, r.Dataset)
+			}
+		}
+		return nil, fmt.Errorf("the trace has no dataset %q; it has %s", o.Dataset, strings.Join(have, ", "))
 	}
 	var jobs []Job
 	for _, k := range names {
@@ -124,7 +132,7 @@ func (j *Job) plan(runs []Run, speeds []Speed, o PlanOptions) error {
 		}
 	}
 	if len(epochs) == 0 {
-		return fmt.Errorf("no run has the target %g", j.Target)
+		return fmt.Errorf("no run has the target %g; they have %s", j.Target, targets(runs))
 	}
 	j.settings(epochs, speeds)
 	var sure []Setting
@@ -162,18 +170,38 @@ func (j *Job) plan(runs []Run, speeds []Speed, o PlanOptions) error {
 	return nil
 }
 
+// targets lists those of runs.
+func targets(runs []Run) string {
+	var list []float64
+	for _, r := range runs {
+		if !slices.Contains(list, r.Target) {
+			list = append(list, r.Target)
+		}
+	}
+	slices.Sort(list)
+	return strings.Trim(fmt.Sprint(list), "[]")
+}
+
 // settings computes the cost of every batch size and limit that was measured.
 func (j *Job) settings(epochs map[int][]float64, speeds []Speed) {
-	measured := map[int]bool{}
+	measured := map[int]map[float64]bool{}
+	var limits []float64
 	for _, s := range speeds {
 		j.MaxPower = math.Max(j.MaxPower, s.Limit)
+		if !slices.Contains(limits, s.Limit) {
+			limits = append(limits, s.Limit)
+		}
 	}
+	slices.Sort(limits)
 	for _, s := range speeds {
 		list, ok := epochs[s.Batch]
 		if !ok {
 			continue
 		}
-		measured[s.Batch] = true
+		if measured[s.Batch] == nil {
+			measured[s.Batch] = map[float64]bool{}
+		}
+		measured[s.Batch][s.Limit] = true
 		reached := slices.DeleteFunc(slices.Clone(list), math.IsNaN)
 		set := Setting{Batch: s.Batch, Limit: s.Limit, Runs: len(list), Reached: len(reached)}
 		mean, stderr := math.NaN(), math.NaN()
@@ -193,13 +221,19 @@ func (j *Job) settings(epochs map[int][]float64, speeds []Speed) {
 	}
 	slices.SortFunc(j.Settings, func(a, b Setting) int { return cmp.Or(cmp.Compare(a.Batch, b.Batch), cmp.Compare(a.Limit, b.Limit)) })
 	for b, list := range epochs {
-		if !measured[b] {
+		if measured[b] == nil {
 			j.Unmeasured = append(j.Unmeasured, b)
+		}
+		for _, limit := range limits {
+			if measured[b] != nil && !measured[b][limit] {
+				j.Missing = append(j.Missing, Setting{Batch: b, Limit: limit})
+			}
 		}
 		if slices.ContainsFunc(list, math.IsNaN) {
 			j.Failing = append(j.Failing, b)
 		}
 	}
+	slices.SortFunc(j.Missing, func(a, b Setting) int { return cmp.Or(cmp.Compare(a.Batch, b.Batch), cmp.Compare(a.Limit, b.Limit)) })
 	slices.Sort(j.Unmeasured)
 	slices.Sort(j.Failing)
 }

@@ -76,19 +76,27 @@ type planJob struct {
 	BatchOnly  float64       `json:"batch_only_saving"`
 	LimitOnly  float64       `json:"limit_only_saving"`
 	Frontier   []planSetting `json:"frontier"`
+	Settings   []planSetting `json:"settings"`    // all that were measured
 	Failing    []int         `json:"never_reach"` // batch sizes with runs that never reach the target
 	Unmeasured []int         `json:"without_power"`
+	Missing    []planMissing `json:"missing"`
 }
 
 type planSetting struct {
 	Batch        int      `json:"batch_size"`
 	Limit        float64  `json:"power_limit"`
-	Energy       float64  `json:"energy_j"`
+	Energy       *float64 `json:"energy_j"`        // null if no run reaches the target
 	EnergyStdErr *float64 `json:"energy_stderr_j"` // null for one run
-	Time         float64  `json:"time_s"`
+	Time         *float64 `json:"time_s"`
 	TimeStdErr   *float64 `json:"time_stderr_s"`
 	Runs         int      `json:"runs"`
 	Reached      int      `json:"reached"`
+}
+
+// A planMissing is a setting that was not measured.
+type planMissing struct {
+	Batch int     `json:"batch_size"`
+	Limit float64 `json:"power_limit"`
 }
 
 type planChoice struct {
@@ -99,8 +107,13 @@ type planChoice struct {
 }
 
 func runEnergyPlan(cmd *cobra.Command, f planFlags) error {
-	if f.train == "" || f.power == "" {
+	switch {
+	case f.train == "" || f.power == "":
 		return usagef("expected --train FILE.csv and --power FILE.csv")
+	case !(f.options.Eta >= 0 && f.options.Eta <= 1):
+		return usagef("--eta %g: expected a number from 0 to 1", f.options.Eta)
+	case !(f.options.MaxSlowdown >= 1):
+		return usagef("--max-slowdown %g: expected a number from 1", f.options.MaxSlowdown)
 	}
 	runs, err := power.ReadRuns(f.train)
 	if err != nil {
@@ -137,7 +150,7 @@ func finiteOrNil(x float64) *float64 {
 }
 
 func newPlanSetting(s power.Setting) planSetting {
-	return planSetting{s.Batch, s.Limit, s.Energy.Value, finiteOrNil(s.Energy.StdErr), s.Time.Value, finiteOrNil(s.Time.StdErr), s.Runs, s.Reached}
+	return planSetting{s.Batch, s.Limit, finiteOrNil(s.Energy.Value), finiteOrNil(s.Energy.StdErr), finiteOrNil(s.Time.Value), finiteOrNil(s.Time.StdErr), s.Runs, s.Reached}
 }
 
 func newPlanJob(j *power.Job) planJob {
@@ -149,7 +162,13 @@ func newPlanJob(j *power.Job) planJob {
 		Dataset: j.Dataset, Network: j.Network, Optimizer: j.Optimizer, Target: j.Target, Baseline: newPlanSetting(j.Baseline),
 		Best: choice(j.Best), Fastest: choice(j.Fastest), Cheapest: choice(j.Cheapest), Slowed: choice(j.Slowed),
 		BatchOnly: j.Saving(j.BatchOnly).Value, LimitOnly: j.Saving(j.LimitOnly).Value, Frontier: []planSetting{},
-		Failing: append([]int{}, j.Failing...), Unmeasured: append([]int{}, j.Unmeasured...),
+		Settings: []planSetting{}, Missing: []planMissing{}, Failing: append([]int{}, j.Failing...), Unmeasured: append([]int{}, j.Unmeasured...),
+	}
+	for _, s := range j.Settings {
+		p.Settings = append(p.Settings, newPlanSetting(s))
+	}
+	for _, s := range j.Missing {
+		p.Missing = append(p.Missing, planMissing{s.Batch, s.Limit})
 	}
 	for _, s := range j.Frontier {
 		p.Frontier = append(p.Frontier, newPlanSetting(s))
@@ -158,7 +177,7 @@ func newPlanJob(j *power.Job) planJob {
 }
 
 func (c planChoice) cells(name string) []string {
-	return []string{name, fmt.Sprint(c.Batch), fmt.Sprintf("%g", c.Limit), errorOf(c.Energy, c.EnergyStdErr), errorOf(c.Time, c.TimeStdErr),
+	return []string{name, fmt.Sprint(c.Batch), fmt.Sprintf("%g", c.Limit), errorOf(*c.Energy, c.EnergyStdErr), errorOf(*c.Time, c.TimeStdErr),
 		errorOf(100*c.Saving, scaled(c.SavingStdErr, 100)), fmt.Sprintf("%+.1f", 100*c.TimeChange)}
 }
 
@@ -173,12 +192,19 @@ func errorOf(x float64, stderr *float64) string {
 	if stderr == nil {
 		return fmt.Sprintf("%.4g ± ?", x)
 	}
+	if *stderr == 0 {
+		return fmt.Sprintf("%.4g", x)
+	}
 	return thermo.FormatError(x, *stderr)
 }
 
 func (j planJob) table() report.Table {
 	t := report.Table{Columns: []string{"", "batch size", "limit (W)", "energy (J)", "time (s)", "energy saved (%)", "time (%)"}}
-	t.Rows = append(t.Rows, planChoice{planSetting: j.Baseline, SavingStdErr: finiteOrNil(0)}.cells("baseline"))
+	baseline := "baseline"
+	if j.Baseline.Reached < j.Baseline.Runs {
+		baseline = fmt.Sprintf("baseline (%d of %d runs)", j.Baseline.Reached, j.Baseline.Runs)
+	}
+	t.Rows = append(t.Rows, planChoice{planSetting: j.Baseline, SavingStdErr: finiteOrNil(0)}.cells(baseline))
 	for _, c := range []struct {
 		name string
 		of   planChoice
@@ -204,6 +230,9 @@ func (d *planDocument) print(w io.Writer) error {
 		if len(j.Unmeasured) > 0 {
 			fmt.Fprintf(w, "left out, as their power was not measured: batch size %s\n", list(j.Unmeasured))
 		}
+		for _, m := range j.Missing {
+			fmt.Fprintf(w, "left out, as it was not measured: batch size %d at %g W\n", m.Batch, m.Limit)
+		}
 	}
 	return nil
 }
@@ -225,13 +254,19 @@ func (d *planDocument) writeHTML(path string) error {
 	for _, j := range d.Jobs {
 		line := report.Line{Name: "frontier", Hotness: 0.1}
 		for _, s := range j.Frontier {
-			line.X, line.Y = append(line.X, s.Time), append(line.Y, s.Energy)
+			line.X, line.Y = append(line.X, *s.Time), append(line.Y, *s.Energy)
 		}
-		dots := report.Line{Name: "baseline", Hotness: 0.9, Dots: true, X: []float64{j.Baseline.Time}, Y: []float64{j.Baseline.Energy}}
+		others := report.Line{Name: "every setting", Hotness: 0.5, Dots: true}
+		for _, s := range j.Settings {
+			if s.Reached == s.Runs {
+				others.X, others.Y = append(others.X, *s.Time), append(others.Y, *s.Energy)
+			}
+		}
+		dots := report.Line{Name: "baseline", Hotness: 0.9, Dots: true, X: []float64{*j.Baseline.Time}, Y: []float64{*j.Baseline.Energy}}
 		table := j.table()
 		page.Sections = append(page.Sections, report.Section{Title: fmt.Sprintf("%s, %s", j.Dataset, j.Network), Table: &table,
 			Text:   fmt.Sprintf("Batch size alone saves %.1f %%, the limit alone %.1f %%.", 100*j.BatchOnly, 100*j.LimitOnly),
-			Charts: []report.Chart{report.LineChart{Caption: "Settings that no other beats in both.", X: "time (s)", Y: "energy (J)", Lines: []report.Line{line, dots}}}})
+			Charts: []report.Chart{report.LineChart{Caption: "Every setting that always reaches the target; the frontier is of those that no other beats in both.", X: "time (s)", Y: "energy (J)", Lines: []report.Line{others, line, dots}}}})
 	}
 	return page.WriteFile(path)
 }

@@ -34,6 +34,9 @@ similar. The power limit of each is the best for the cost, η·E + (1−η)·P_m
 			if o.Seeds < 2 || o.Recurrences < 0 {
 				return usagef("--seeds %d, --recurrences %d: expected at least 2, and a number from 0", o.Seeds, o.Recurrences)
 			}
+			if !(o.Eta >= 0 && o.Eta <= 1) {
+				return usagef("--eta %g: expected a number from 0 to 1", o.Eta)
+			}
 			return runEnergySimulate(c, train, speeds, o, asJSON)
 		},
 	}
