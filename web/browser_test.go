@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -14,9 +15,13 @@ import (
 
 	"github.com/chromedp/cdproto/accessibility"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
+	"github.com/kelvin-ml/kelvin/report"
 	"github.com/kelvin-ml/kelvin/run"
+	"github.com/kelvin-ml/kelvin/thermo"
 )
 
 var shots = flag.String("shots", "", "save screenshots of the pages to this folder")
@@ -38,6 +43,18 @@ func browser(t *testing.T) context.Context {
 	t.Cleanup(func() { chromedp.Cancel(page) }) // waits until the browser has cleared up after itself
 	ctx, cancel = context.WithTimeout(ctx, 5*time.Minute)
 	t.Cleanup(cancel)
+	if err := chromedp.Listen(ctx, func(event any) {
+		switch e := event.(type) {
+		case *runtime.EventExceptionThrown:
+			t.Errorf("the page threw %s %s", e.ExceptionDetails.Text, e.ExceptionDetails.Exception.Description)
+		case *runtime.EventConsoleAPICalled:
+			if e.Type == runtime.ConsoleAPICalledTypeError {
+				t.Errorf("the page complains: %s", e.Args[0].Value)
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
 	do(t, ctx, chromedp.EmulateViewport(1200, 900))
 	return ctx
 }
@@ -152,7 +169,7 @@ func TestPages(t *testing.T) {
 			t.Fatal("the map does not speak")
 		}
 		js[bool](t, ctx, `document.querySelector('canvas[tabindex]')?.focus() || true`)
-		do(t, ctx, chromedp.KeyEvent("\u0303"+"\u0301")) // right, and down
+		do(t, ctx, chromedp.KeyEvent(kb.ArrowRight+kb.ArrowDown)) // right, and down
 		time.Sleep(100 * time.Millisecond)
 		spoken = js[bool](t, ctx, `document.querySelector('[aria-live]')?.innerText.includes('blocks.') ?? false`)
 	}
@@ -237,14 +254,139 @@ func TestThousandRuns(t *testing.T) {
 	shot(t, ctx, "compare")
 }
 
+// TestRich looks at transitions, spectra and energy, on the page and in its report.
+func TestRich(t *testing.T) {
+	ctx := browser(t)
+	root := t.TempDir()
+	writeRich(t, filepath.Join(root, "rich"))
+	address, _ := serve(t, root, "127.0.0.1:0", "")
+	page := "http://" + address + "/#/run/rich"
+	do(t, ctx, chromedp.Navigate(page))
+	until(t, ctx, `document.querySelectorAll('.transitions > li').length == 1`)
+	until(t, ctx, `document.querySelector('.plot[role=img]').getAttribute('aria-label').includes('transition 1')`)
+	until(t, ctx, `document.querySelector('.mark.wide')`)
+	until(t, ctx, `document.querySelector('.transitions').innerText.includes('learning rate 0.4 → 0.02 at step 1500')`)
+	until(t, ctx, `document.querySelector('.figures').innerText.includes('price of the loss removed') && document.body.innerText.includes('Energy taken so far')`)
+	js[bool](t, ctx, `(document.querySelector('#spectra').scrollIntoView(), true)`)
+	until(t, ctx, `document.querySelector('#spectra + div .uplot') && document.querySelector('#spectra + div table').innerText.includes('60×40')`)
+	shot(t, ctx, "rich")
+
+	// A transition leads to its place, a checkpoint to its weights, and the address says so.
+	js[bool](t, ctx, `(document.querySelector('.transitions a').click(), true)`)
+	until(t, ctx, `location.hash.includes('from=') && document.body.innerText.includes('showing')`)
+	js[bool](t, ctx, `(() => { const s = document.querySelector('#spectra + div select'); s.value = s.options[0].value; s.dispatchEvent(new Event('change', {bubbles: true})); return true })()`)
+	until(t, ctx, `location.hash.includes('checkpoint=1000') && document.querySelector('#spectra + div').innerText.includes('checkpoint of step 1000')`)
+	link := js[string](t, ctx, "location.href")
+	do(t, ctx, chromedp.Navigate("about:blank"), chromedp.Navigate(link))
+	until(t, ctx, `document.body.innerText.includes('showing') && document.querySelectorAll('.uplot').length >= 3`)
+	js[bool](t, ctx, `(document.querySelector('#spectra').scrollIntoView(), true)`)
+	until(t, ctx, `document.querySelector('#spectra + div').innerText.includes('checkpoint of step 1000')`)
+
+	// A curve is read by keyboard, aloud; Escape shows all steps again.
+	js[bool](t, ctx, `(document.querySelector('.plot[role=img]').focus(), true)`)
+	do(t, ctx, chromedp.KeyEvent(kb.ArrowRight+kb.ArrowRight))
+	until(t, ctx, `[...document.querySelectorAll('figure [aria-live]')].some((e) => /^step [\d,]+: /.test(e.innerText))`)
+	do(t, ctx, chromedp.KeyEvent(kb.Escape))
+	until(t, ctx, `!document.body.innerText.includes('showing') && !location.hash.includes('from=')`)
+
+	// The same in one file.
+	file := filepath.Join(t.TempDir(), "rich.html")
+	if err := WriteReport(t.Context(), filepath.Join(root, "rich"), file); err != nil {
+		t.Fatal(err)
+	}
+	do(t, ctx, chromedp.Navigate("file://"+file))
+	until(t, ctx, `document.querySelectorAll('.transitions > li').length == 1 && document.querySelectorAll('.uplot').length >= 4 && document.body.innerText.includes('price of the loss removed')`)
+	js[bool](t, ctx, `(document.querySelector('#spectra').scrollIntoView(), true)`)
+	until(t, ctx, `document.querySelector('#spectra + div .uplot')`)
+}
+
+// TestReport looks at a page of package report with every kind of chart, and with
+// what can go wrong in them.
+func TestReport(t *testing.T) {
+	ctx := browser(t)
+	const hostile = `</script><script>document.title = 'taken'</script>&'`
+	nan := math.NaN()
+	reading := func(group string, x float64) thermo.Reading {
+		return thermo.Reading{Group: group, Value: x, StdErr: math.Abs(x) / 10}
+	}
+	page := report.Page{
+		Title: hostile, Lead: "A page of all charts.", Figures: []report.Figure{{Label: "temperature", Value: "-1 ± 2", Unit: "energy/nat"}},
+		Findings: []thermo.Finding{{Severity: thermo.Warning, Group: "1", What: "it is cold", Evidence: "T = -1", Change: "heat it"}, {Severity: thermo.Info, What: hostile}},
+		Sections: []report.Section{
+			{ID: "charts", Title: "Charts", Charts: []report.Chart{
+				report.BarChart{Caption: "Bars.", Axis: "temperature (energy/nat)", Readings: []thermo.Reading{reading("layer 0", 2e-5), reading("layer 1", -1e-5), reading(hostile, nan)}},
+				report.BarChart{Caption: "Dots.", Axis: "temperature (energy/nat)", Dots: true, Readings: []thermo.Reading{reading("0", 2), reading("1", 1)}},
+				report.LineChart{Caption: "Lines.", X: "step", Y: "energy (nat)", LogY: true, Marks: []report.Mark{{Name: "1", From: 1, To: 2}},
+					Lines: []report.Line{{Name: "a", X: []float64{0, 1, 2, 3}, Y: []float64{1, nan, 0.1, 0}, Band: []float64{0.1, 0.1, 0.2, 0}}, {Name: hostile, X: []float64{3, 0}, Y: []float64{1, 2}, Hotness: 1}}},
+				report.ScatterChart{Caption: "Scatter.", X: "rank (1)", Y: "heat (energy)", Diagonal: true, Dots: []report.Dot{{Name: "one", X: 1, Y: 2, ErrX: 0.1, ErrY: 0.2}, {X: nan}}},
+				report.Reliability("Reliability.", []report.CalibrationBin{{Confidence: 0.9, Accuracy: 0.8, Count: 10}}),
+				report.HeatMap{Caption: "Heat.", X: "step", X1: 100, Unit: "temperature (energy/nat)", Rows: []string{"0", "1"}, Values: [][]float64{{1, 2, nan}, {3, 4, 5}}},
+				report.FlowChart{Caption: "Flow.", Unit: "signal energy (signal²)", Stages: []report.Stage{{Name: "0", In: 1, Out: 0.5, Note: "η 0.5"}, {Name: "1", In: 0.5, Out: 0.6}}},
+				report.GanttChart{Caption: "Gantt.", X: "time (s)", Rows: []string{"stage 0"}, Bars: []report.GanttBar{{End: 2, Label: "F0", Title: "forward 0", Hotness: 1}}},
+				report.FloorMap{Caption: "Floor.", Unit: "temperature (K)", Width: 2, Height: 1, Areas: []report.Area{{X: 0, Width: 1, Height: 1, Value: 330}, {X: 1, Width: 1, Height: 1, Value: 340}, {Name: "ALU", Width: 2, Height: 1, Value: nan}}},
+			}},
+			{Title: "Nothing", Charts: []report.Chart{report.BarChart{}, report.LineChart{}, report.ScatterChart{}, report.HeatMap{}, report.FlowChart{}, report.GanttChart{}, report.FloorMap{}}},
+			{ID: "layers", Title: "Layers", Table: &report.Table{Columns: []string{"layer", "T"}, Rows: [][]string{{"0", "1"}, {"1", "-1"}}, Heat: []float64{1, 0}}},
+		},
+	}
+	file := filepath.Join(t.TempDir(), "page.html")
+	if err := page.WriteFile(file); err != nil {
+		t.Fatal(err)
+	}
+	do(t, ctx, chromedp.Navigate("file://"+file))
+	until(t, ctx, `document.querySelectorAll('figure').length == 16 && document.querySelectorAll('figure canvas').length >= 15`)
+	if title := js[string](t, ctx, `document.title`); !strings.HasPrefix(title, "</script>") {
+		t.Errorf("the title is %q", title)
+	}
+	shot(t, ctx, "charts")
+
+	// A finding leads to its layer in the pictures and the table.
+	js[bool](t, ctx, `(document.querySelector('.finding a').click(), true)`)
+	until(t, ctx, `location.hash == '#group=1' && document.querySelector('tr.picked')?.innerText.includes('−1') && document.querySelector('.outline')`)
+
+	// Every picture is saved as PNG and CSV, is a table, and speaks.
+	js[bool](t, ctx, `(window.saved = [], HTMLAnchorElement.prototype.click = function () { saved.push(this.download + ' ' + this.href.slice(0, 40) + ' ' + decodeURIComponent(this.href.includes('csv') ? this.href : '')) }, true)`)
+	js[bool](t, ctx, `([...document.querySelectorAll('#charts figure .tools button')].forEach((b) => b.click()), true)`)
+	saved := js[[]string](t, ctx, `saved`)
+	if len(saved) != 18 {
+		t.Errorf("saved %d files: %q", len(saved), saved)
+	}
+	all := strings.Join(saved, "\n")
+	for _, want := range []string{"bars.png data:image/png;base64,", "bars.csv", "layer 1,-0.00001,", "heat.png data:image/png;base64,", "1,3,4,5", "lines.csv", "forward 0,0,2"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("saved nothing with %q: %s", want, all)
+		}
+	}
+	js[bool](t, ctx, `([...document.querySelectorAll('#charts figure label')].filter((l) => l.innerText.includes('table')).forEach((l) => l.click()), true)`)
+	until(t, ctx, `document.querySelectorAll('#charts figure table').length == 9`)
+	js[bool](t, ctx, `(document.querySelector('#charts figure canvas').focus(), true)`)
+	do(t, ctx, chromedp.KeyEvent(kb.ArrowDown+kb.ArrowDown))
+	until(t, ctx, `document.querySelector('#charts figure [aria-live]').innerText.includes('layer 1: (−1.00 ± 0.10)×10⁻⁵')`)
+
+	// On a phone nothing sticks out; on paper it is light.
+	do(t, ctx, chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile))
+	until(t, ctx, `document.documentElement.scrollWidth <= 390`)
+	call(t, ctx, emulation.SetEmulatedMediaParams{Media: "print", Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}})
+	until(t, ctx, `getComputedStyle(document.documentElement).getPropertyValue('--ink').trim() == '#1c2430'`)
+}
+
 func TestAccessibility(t *testing.T) {
 	ctx := browser(t)
 	root := t.TempDir()
-	writeRun(t, filepath.Join(root, "a"), 2000)
+	writeRich(t, filepath.Join(root, "a"))
+	writeRun(t, filepath.Join(root, "b"), 2000)
 	address, _ := serve(t, root, "127.0.0.1:0", "")
-	for _, page := range []string{"#/", "#/run/a"} {
+	for _, page := range []string{"#/", "#/run/a", "#/run/b", "#/compare/a/b"} {
 		do(t, ctx, chromedp.Navigate("about:blank"), chromedp.Navigate("http://"+address+"/"+page))
 		until(t, ctx, `document.querySelector('tbody tr') && (location.hash == '#/' || document.querySelectorAll('.uplot').length >= 2)`)
+		if page == "#/run/a" {
+			js[bool](t, ctx, `(document.querySelector('#spectra').scrollIntoView(), true)`)
+			until(t, ctx, `document.querySelector('#spectra + div .uplot') && document.querySelector('.transitions')`)
+		}
+		// Everything that can be used is reached by Tab, and seen when it is.
+		if hidden := js[int](t, ctx, `[...document.querySelectorAll('a[href], button, input, select, canvas[role=img], .plot')].filter((e) => e.tabIndex < 0 && !e.closest('.plot')).length`); hidden > 0 {
+			t.Errorf("%s: %d things cannot be reached by Tab", page, hidden)
+		}
 		tree, err := chromedp.Call(ctx, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
 		if err != nil {
 			t.Fatal(err)

@@ -223,7 +223,7 @@ func (d *transitionsDocument) heats() report.Table {
 func (d *transitionsDocument) writeHTML(path string) error {
 	table, heats := d.table(), d.heats()
 	page := report.Page{Title: "Phases of " + d.Run, Lead: strings.ToUpper(d.lead()[:1]) + d.lead()[1:] + ".",
-		Sections: []report.Section{{Title: "Phases", Table: &table}}}
+		Sections: []report.Section{{Title: "Curves"}, {Title: "Phases", Table: &table}}}
 	var marks []report.Mark
 	for i, t := range d.Transitions {
 		marks = append(marks, report.Mark{Name: fmt.Sprint(i + 1), From: float64(t.First), To: float64(t.Last)})
@@ -253,6 +253,7 @@ func (d *transitionsDocument) writeHTML(path string) error {
 		charts = append(charts, report.LineChart{Caption: "The " + strings.ReplaceAll(c.Name, "_", " ") + " along the run, with the transitions.", X: "step", Y: strings.ReplaceAll(c.Name, "_", " ") + unit, LogY: positive,
 			Lines: []report.Line{{Name: c.Name, X: c.Steps, Y: c.Values, Hotness: 0.6}}, Marks: marks})
 	}
-	page.Sections = append(page.Sections, report.Section{Title: "Curves", Charts: charts}, report.Section{Title: "Layers", Table: &heats})
+	page.Sections[0].Charts = charts
+	page.Sections = append(page.Sections, report.Section{Title: "Layers", Table: &heats})
 	return page.WriteFile(path)
 }

@@ -37,7 +37,13 @@ export function titled(title: string, exponent: number): string {
   return i < 0 ? `${title} (${power})` : `${title.slice(0, i + 1)}${power} ${title.slice(i + 1)}`;
 }
 
-export const tick = (x: number, exponent: number) => number(Number((x / 10 ** exponent).toPrecision(6)));
+export const tick = (x: number, exponent: number) => (x / 10 ** exponent).toLocaleString('en', { maximumSignificantDigits: 6 }).replace('-', '−');
+
+/** The label of a tick of a logarithmic axis. */
+export function powerTick(x: number): string {
+  const e = Math.round(Math.log10(x));
+  return Math.abs(x / 10 ** e - 1) < 1e-9 && (e < -3 || e > 4) ? '10' + superscript(e) : number(x);
+}
 
 /** Draws a horizontal axis from left to right below y, its grid up to top. */
 export function axisBelow(c: CanvasRenderingContext2D, ink: Ink, at: (x: number) => number, low: number, high: number, left: number, right: number, top: number, y: number, title: string) {
@@ -95,12 +101,11 @@ export function key(c: CanvasRenderingContext2D, ink: Ink, left: number, width: 
 /** Ink that can be read on a colour of the scale. */
 export const onScale = (heat: number) => (heat < 0.45 ? '#ffffff' : '#1c2430');
 
-/** The colour of lines: the scale's, darker where it is light, on light paper. */
+/** The colour of lines: the scale's, darker where it is light on light paper, lighter where it is dark on dark. */
 export function lineColour(heat: number, dark: boolean): string {
-  const colour = scale(heat);
-  if (dark || heat < 0.4) return colour;
-  const by = 1 - 0.28 * ((heat - 0.4) / 0.6);
-  return '#' + [1, 3, 5].map((i) => Math.round(parseInt(colour.slice(i, i + 2), 16) * by).toString(16).padStart(2, '0')).join('');
+  const colour = scale(heat), by = dark ? 0.3 * Math.max(0, 1 - heat / 0.5) : -0.28 * Math.max(0, (heat - 0.4) / 0.6);
+  const mix = (c: number) => Math.round(by > 0 ? c + by * (255 - c) : c * (1 + by)).toString(16).padStart(2, '0');
+  return '#' + [1, 3, 5].map((i) => mix(parseInt(colour.slice(i, i + 2), 16))).join('');
 }
 
 /** A picture to save: caption and legend above what canvases show. */

@@ -41,3 +41,6 @@ export function ago(time: number, now: number): string {
   }
   return new Date(time * 1000).toISOString().slice(0, 10);
 }
+
+/** Text of numbers with true minus signs. */
+export const minus = (s: string) => s.replace(/(^|[\s(])-(?=[\d.])/g, '$1−');
