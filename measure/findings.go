@@ -66,29 +66,47 @@ func severity(share, critical float64) thermo.Severity {
 // signalFindings looks for signal energy that grows or decays steadily from
 // layer to layer, which no depth survives.
 func signalFindings(r *Result) []thermo.Finding {
+	var list []thermo.Finding
 	var active []Layer
+	var energies []float64
 	for _, l := range r.Layers {
-		if l.Engine.EnergyIn.Value > 0 {
-			active = append(active, l)
+		if q := l.Engine.EnergyIn.Value; q > 0 {
+			active, energies = append(active, l), append(energies, q)
 		}
 	}
-	if len(active) < 3 {
-		return nil
+	for _, way := range []struct {
+		word string
+		sign float64
+	}{{"decays", -1}, {"grows", 1}} {
+		i, j := steepest(energies, way.sign)
+		if j == 0 {
+			continue
+		}
+		factor := math.Pow(energies[j]/energies[i], 1/float64(j-i))
+		list = append(list, thermo.Finding{ID: "signal-energy", Severity: thermo.Warning,
+			What:     fmt.Sprintf("layers %s to %s: signal energy %s by %.3g per layer", active[i].Name, active[j].Name, way.word, factor),
+			Evidence: fmt.Sprintf("mean square input %.3g at layer %s, %.3g at layer %s", energies[i], active[i].Name, energies[j], active[j].Name),
+			Change:   fmt.Sprintf("scale the initial weights by %.3g, or use --init balanced", 1/math.Sqrt(factor))})
 	}
-	first, last := active[0], active[len(active)-1]
-	steps := float64(len(active) - 1)
-	factor := math.Pow(last.Engine.EnergyIn.Value/first.Engine.EnergyIn.Value, 1/steps)
-	if factor < energyFactor && factor > 1/energyFactor {
-		return nil
+	return list
+}
+
+// steepest returns the first and the last layer of the stretch of at least three
+// over which energies rise (sign 1) or fall (−1) by most in excess of energyFactor
+// a layer, 0 and 0 if there is none. It begins and ends with steps that exceed it.
+func steepest(energies []float64, sign float64) (first, last int) {
+	excess := func(i, j int) float64 {
+		return sign*math.Log(energies[j]/energies[i]) - float64(j-i)*math.Log(energyFactor)
 	}
-	word := "grows"
-	if factor < 1 {
-		word = "decays"
+	most := 0.0
+	for i := range energies {
+		for j := i + 2; j < len(energies); j++ {
+			if x := excess(i, j); x > most && excess(i, i+1) > 0 && excess(j-1, j) > 0 {
+				first, last, most = i, j, x
+			}
+		}
 	}
-	return []thermo.Finding{{ID: "signal-energy", Severity: thermo.Warning,
-		What:     fmt.Sprintf("layers %s to %s: signal energy %s by %.3g per layer", first.Name, last.Name, word, factor),
-		Evidence: fmt.Sprintf("mean square input %.3g at layer %s, %.3g at layer %s", first.Engine.EnergyIn.Value, first.Name, last.Engine.EnergyIn.Value, last.Name),
-		Change:   fmt.Sprintf("scale the initial weights by %.3g, or use --init balanced", 1/math.Sqrt(factor))}}
+	return first, last
 }
 
 // heatFindings looks for a layer far hotter than the network: it holds the

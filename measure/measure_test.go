@@ -155,6 +155,70 @@ func TestNormsBeginWithoutTemperature(t *testing.T) {
 	}
 }
 
+// TestRunningStatisticsAreKept: the draws of the initial state have statistics of
+// their own, and the trained state those of the training.
+func TestRunningStatisticsAreKept(t *testing.T) {
+	_, set := linearProblem(t)
+	for i := range set.X {
+		set.X[i] = 5 + 3*set.X[i]
+	}
+	trainer, err := training.New(training.Config{
+		Network: nn.Spec{Input: []int{12}, Layers: []nn.LayerSpec{{Type: "linear", Out: 6}, {Type: "batchnorm"}, {Type: "linear", Out: 1}}, Loss: "mse"},
+		Init:    "pytorch", Optimizer: nn.OptimizerSpec{Kind: "sgd", LearningRate: 0.01}, Batch: 32}, set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 200 {
+		if _, err := trainer.Advance(nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := slices.Clone(trainer.Network.State)
+	r, err := Network(context.Background(), trainer.Network, set, Options{State: Trained, Init: "pytorch", Draws: 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(before, trainer.Network.State) {
+		t.Errorf("running statistics %v, before %v", trainer.Network.State, before)
+	}
+	if rise := r.Energy.Value - r.AtWeights.Energy; !(rise > 0 && rise < 0.2*r.AtWeights.Energy) {
+		t.Errorf("energy %v, at the weights %v", r.Energy, r.AtWeights.Energy)
+	}
+}
+
+// TestSteepest: a stretch is named by where the energy changes, however long the
+// network is on either side, and one step alone is none.
+func TestSteepest(t *testing.T) {
+	for _, c := range []struct {
+		energies    []float64
+		sign        float64
+		first, last int
+	}{
+		{[]float64{1, 1, 1, .5, .3, .1, .1, .1}, -1, 2, 5},
+		{[]float64{1, 1, 1, .5, .3, .1, .1, .1}, 1, 0, 0},
+		{[]float64{1, 4, 12, 18, 100, 90}, 1, 0, 4},
+		{[]float64{1, 1, .01, .01}, -1, 0, 0},
+		{[]float64{1, .4, .35, .1}, -1, 0, 3},
+		{[]float64{2, 1}, -1, 0, 0},
+		{nil, 1, 0, 0},
+	} {
+		if i, j := steepest(c.energies, c.sign); i != c.first || j != c.last {
+			t.Errorf("%v by %v: layers %d to %d, want %d to %d", c.energies, c.sign, i, j, c.first, c.last)
+		}
+	}
+}
+
+// TestExamplesOfADraw: as many as have 4,096 labels, and never fewer than 16.
+func TestExamplesOfADraw(t *testing.T) {
+	for _, c := range []struct{ positions, want int }{{1, 4096}, {64, 64}, {2048, 16}} {
+		set := &dataset.Set{N: 5000, Labels: make([]int32, 5000*c.positions)}
+		l := &lens[float32]{set: set, indices: make([]int, set.N), random: rand.New(rand.NewPCG(1, 1))}
+		if got := len(l.examples()); got != c.want {
+			t.Errorf("%d labels each: %d examples, want %d", c.positions, got, c.want)
+		}
+	}
+}
+
 func TestInterruptedMeasurementSaysSo(t *testing.T) {
 	network, set := linearProblem(t)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -18,10 +18,10 @@ import (
 // chunk bounds the examples of one pass through the network.
 const chunk = 512
 
-// examplesPerDraw bounds the examples that one draw of a state sees. The mean
-// virial is linear in the gradient, so a random subset leaves it unbiased, and
-// the subset's noise is part of the error.
-const examplesPerDraw = 4096
+// A draw of a state sees examples with about so many labels, and at least a few
+// sequences. The mean virial is linear in the gradient, so a random subset leaves
+// it unbiased, and the subset's noise is part of the error.
+const labelsPerDraw, fewestPerDraw = 4096, 16
 
 // A lens evaluates a network on data, whatever its parameters are.
 type lens[T nn.Float] struct {
@@ -48,14 +48,15 @@ func newLens[T nn.Float](network *nn.Network[T], set *dataset.Set, random *rand.
 
 // examples returns the indices that the next draw sees: all, or a random subset.
 func (l *lens[T]) examples() []int {
-	if l.set.N <= examplesPerDraw {
+	n := max(labelsPerDraw/max(1, l.set.Positions()), fewestPerDraw)
+	if l.set.N <= n {
 		return l.indices
 	}
-	for i := range examplesPerDraw { // the first steps of a Fisher-Yates shuffle
+	for i := range n { // the first steps of a Fisher-Yates shuffle
 		j := i + l.random.IntN(l.set.N-i)
 		l.indices[i], l.indices[j] = l.indices[j], l.indices[i]
 	}
-	return l.indices[:examplesPerDraw]
+	return l.indices[:n]
 }
 
 // evaluate returns the energy on the examples and leaves its gradient in l.grad.
@@ -149,8 +150,8 @@ func (l *lens[T]) initial(ctx context.Context, o Options, groups []thermo.Group)
 		return nil, err
 	}
 	virial := make([]float64, len(groups))
-	saved := slices.Clone(l.network.Params)
-	defer copy(l.network.Params, saved)
+	params, state := slices.Clone(l.network.Params), slices.Clone(l.network.State)
+	defer func() { copy(l.network.Params, params); copy(l.network.State, state) }()
 	for r.draws < o.Draws && ctx.Err() == nil {
 		if err := l.network.Init(o.Init, l.random); err != nil {
 			return nil, err

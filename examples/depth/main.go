@@ -5,13 +5,15 @@
 //
 //	go run ./examples/depth [-svg energies.svg] [-seeds 5] [-steps 300]
 //
-// Interrupted, it prints the rows so far.
+// It prints each row when it is done; the energies of the layers follow at the
+// end, or when it is interrupted.
 package main
 
 import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"os"
 	"os/signal"
@@ -40,10 +42,11 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	rows, err := e.all(ctx)
-	if failed := e.print(os.Stdout, rows); failed != nil {
+	if failed := e.printHead(os.Stdout); failed != nil {
 		log.Fatal(failed)
 	}
+	rows, err := e.all(ctx, os.Stdout)
+	printEnergies(os.Stdout, rows)
 	if *svg != "" && len(rows) > 0 {
 		if failed := drawEnergies(*svg, rows); failed != nil {
 			log.Fatal(failed)
@@ -77,11 +80,12 @@ func digits() (train, test *dataset.Set, err error) {
 	return train, test, nil
 }
 
-// all returns the rows, or those before the error.
-func (e experiment) all(ctx context.Context) (rows []row, err error) {
+// all prints and returns the rows, or those before the error.
+func (e experiment) all(ctx context.Context, w io.Writer) (rows []row, err error) {
 	for _, depth := range depths {
 		for _, activation := range activations {
-			if rows, err = e.compare(ctx, rows, activation, depth); err != nil {
+			more, err := e.compare(ctx, w, activation, depth)
+			if rows = append(rows, more...); err != nil {
 				return rows, err
 			}
 		}
@@ -89,23 +93,23 @@ func (e experiment) all(ctx context.Context) (rows []row, err error) {
 	return rows, nil
 }
 
-// compare appends the rows of one activation and depth, one for each scheme.
-func (e experiment) compare(ctx context.Context, rows []row, activation string, depth int) ([]row, error) {
-	var balanced *row
+// compare prints and returns the rows of one activation and depth, one for each
+// scheme.
+func (e experiment) compare(ctx context.Context, w io.Writer, activation string, depth int) (rows []row, err error) {
 	all, err := schemes(activation)
 	if err != nil {
-		return rows, err
+		return nil, err
 	}
 	for _, s := range all {
 		r, err := e.row(ctx, activation, depth, s)
 		if err != nil {
 			return rows, fmt.Errorf("%s, %d layers, %s: %w", activation, depth, s.name, err)
 		}
-		if r.balanced = balanced; balanced == nil {
-			balanced = &r
+		if len(rows) > 0 {
+			r.balanced = rows[0].runs
 		}
+		e.printRow(w, r)
 		rows = append(rows, r)
-		fmt.Fprintf(os.Stderr, "%s, %d layers, %s: rate %g, training loss %v, held out %v\n", activation, depth, s.name, r.rate, r.loss, r.held)
 	}
 	return rows, nil
 }

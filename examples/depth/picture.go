@@ -63,7 +63,7 @@ func key() *plot.Plot {
 func addEnergies(p *plot.Plot, r row, hue color.NRGBA) error {
 	var middle, top, bottom plotter.XYs
 	for layer := range r.runs[0].energies {
-		q, x := r.over(func(x result) float64 { return math.Log10(x.energies[layer]) }), float64(layer+1)
+		q, x := r.energy(layer), float64(layer+1)
 		if q.n < len(r.runs) {
 			return fmt.Errorf("%s, %d layers, %s: the energy of layer %d is not finite and positive", r.activation, r.depth, r.scheme.name, layer+1)
 		}

@@ -30,13 +30,13 @@ type scheme struct {
 }
 
 // schemes returns the balanced initialisation at signal energy 1 and where its
-// slope is 1, PyTorch's default, and what PyTorch recommends. torch.nn.init.calculate_gain has 5/3 for tanh and 1 for
-// sigmoid, which go with Glorot's variance, and nothing for the others. There we
-// take what is common: 1 with Glorot's for softsign, as he proposed it; √2 over
-// √fan_in, uniform, for sin, as SIREN has it between hidden layers
-// (arXiv 2006.09661), and for gelu, silu and elu, the gain of relu that they
-// stand in for. For tanh and sin, as for softsign, a gain of 1 is the edge of
-// chaos: it comes last.
+// slope is 1, PyTorch's default, and what PyTorch recommends.
+// torch.nn.init.calculate_gain has 5/3 for tanh and 1 for sigmoid, which go with
+// Glorot's variance, and nothing for the others. There we take what is common: 1
+// with Glorot's for softsign, as he proposed it; √2 over √fan_in, uniform, for sin,
+// as SIREN has it between hidden layers (arXiv 2006.09661), and for gelu, silu and
+// elu, the gain of relu that they stand in for. For tanh and sin, as for softsign,
+// a gain of 1 is the edge of chaos: it comes last.
 func schemes(activation string) ([]scheme, error) {
 	q, err := criticalEnergy(activation)
 	if err != nil {
@@ -174,10 +174,9 @@ type row struct {
 	rate       float64
 	runs       []result
 	loss, held interval
-	ratio      interval // log10 of the last layer's energy over the first's
 	varies     interval // log10
 	diverged   int
-	balanced   *row // of the same activation and depth; nil for itself
+	balanced   []result // of the same activation and depth; nil for itself
 }
 
 // row chooses the learning rate by one seed, the lowest training loss, and runs
@@ -205,9 +204,13 @@ func (e experiment) row(ctx context.Context, activation string, depth int, s sch
 	}
 	r.loss = r.over(func(x result) float64 { return x.loss })
 	r.held = r.over(func(x result) float64 { return x.held })
-	r.ratio = r.over(func(x result) float64 { return math.Log10(x.energies[len(x.energies)-1] / x.energies[0]) })
 	r.varies = r.over(func(x result) float64 { return math.Log10(x.varies) })
 	return r, nil
+}
+
+// energy is log10 of the energy that enters an activation, before training.
+func (r row) energy(layer int) interval {
+	return r.over(func(x result) float64 { return math.Log10(x.energies[layer]) })
 }
 
 // over is the mean over the seeds.

@@ -63,13 +63,14 @@ func (r row) excess() (interval, bool) {
 	}
 	var xs []float64
 	for i := range r.runs {
-		xs = append(xs, r.runs[i].loss-r.balanced.runs[i].loss)
+		xs = append(xs, r.runs[i].loss-r.balanced[i].loss)
 	}
 	return mean95(xs), true
 }
 
-// print writes two tables in Markdown.
-func (e experiment) print(w io.Writer, rows []row) error {
+// printHead writes what the wide limit says of the balanced initialisations, and
+// the head of the table of rows, in Markdown.
+func (e experiment) printHead(w io.Writer) error {
 	fmt.Fprint(w, "| activation | signal energy | balanced gain | differences, gradients | energy |\n|---|---|---|---|---|\n")
 	for _, activation := range activations {
 		critical, err := criticalEnergy(activation)
@@ -85,18 +86,25 @@ func (e experiment) print(w io.Writer, rows []row) error {
 		}
 	}
 	fmt.Fprintf(w, "\n%d steps of Adam, batch %d, width %d, seeds 1 to %d, learning rate out of %v by seed 0\n\n", e.steps, e.batch, e.width, e.seeds, e.rates)
-	fmt.Fprint(w, "| activation, layers | initialisation | rate | training loss | more than balanced | held-out loss | diverged | log₁₀ energy, last/first | log₁₀ share that varies |\n|---|---|---|---|---|---|---|---|---|\n")
-	for _, r := range rows {
-		excess := ""
-		if x, ok := r.excess(); ok {
-			excess = x.String()
-		}
-		if _, err := fmt.Fprintf(w, "| %s, %d | %s | %g | %v | %s | %v | %d of %d | %v | %v |\n", r.activation, r.depth, r.scheme.name, r.rate,
-			r.loss, excess, r.held, r.diverged, e.seeds, r.ratio, r.varies); err != nil {
-			return err
-		}
-	}
+	fmt.Fprint(w, "| activation, layers | initialisation | rate | training loss | more than balanced | held-out loss | diverged |\n|---|---|---|---|---|---|---|\n")
 	return nil
+}
+
+func (e experiment) printRow(w io.Writer, r row) {
+	excess := ""
+	if x, ok := r.excess(); ok {
+		excess = x.String()
+	}
+	fmt.Fprintf(w, "| %s, %d | %s | %g | %v | %s | %v | %d of %d |\n", r.activation, r.depth, r.scheme.name, r.rate, r.loss, excess, r.held, r.diverged, e.seeds)
+}
+
+// printEnergies writes the energies of the layers before training.
+func printEnergies(w io.Writer, rows []row) {
+	fmt.Fprint(w, "\n| activation, layers | initialisation | log₁₀ energy of the first layer | of the middle one | of the last one | log₁₀ of the share of it that varies |\n|---|---|---|---|---|---|\n")
+	for _, r := range rows {
+		last := r.depth - 2
+		fmt.Fprintf(w, "| %s, %d | %s | %v | %v | %v | %v |\n", r.activation, r.depth, r.scheme.name, r.energy(0), r.energy(last/2), r.energy(last), r.varies)
+	}
 }
 
 // gains returns the gain of the balanced initialisation at a signal energy q and,
