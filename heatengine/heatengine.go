@@ -23,13 +23,13 @@ type Layer struct {
 	Gaussian   float64        // η of the wide-network model, z ~ N(0, ⟨z²⟩)
 	Type       theory.EngineType
 	Regime     theory.Regime // of the measured η: reversible when 0 is within 3 standard errors
-	Units      int
-	Dead       int // units whose output is zero on every example: η_unit = 1
-	Saturated  int // live units of a bounded activation that are flat on nearly every example
+	Units      int           // of a sequence its features, of an image its channels
+	Dead       int           // units whose output is zero everywhere on every example: η_unit = 1
+	Saturated  int           // live units of a bounded activation that are flat nearly everywhere
 }
 
 // A unit is saturated when |φ'(z)| is below saturatedSlope of the steepest
-// slope on at least saturatedShare of the examples.
+// slope on at least saturatedShare of its values.
 const (
 	saturatedSlope = 0.01
 	saturatedShare = 0.95
@@ -53,8 +53,11 @@ type accumulator struct {
 	cross       moments   // of (energy in, energy out) per example or draw
 	draw        moments   // per example of the open draw
 	unitOut     []float64 // Σ φ(z)² per unit
-	unitFlat    []int     // examples on which the unit is flat
-	examples    int
+	unitFlat    []int     // values at which the unit is flat
+	// A row holds its units outside × unit × inside: a sequence has its positions
+	// outside, an image its pixels inside.
+	outside, inside int
+	values          int // of each unit
 }
 
 // moments are the running second moments of pairs, by Welford's update.
@@ -75,17 +78,17 @@ func Observe[T nn.Float](m *Meter, network *nn.Network[T]) error {
 	i := 0
 	for s := range network.Signals {
 		if i == len(m.layers) {
-			a, err := newAccumulator(s.Name, s.Group, s.Activation, s.Units)
+			a, err := newAccumulator(s.Name, s.Group, s.Activation, s.Shape)
 			if err != nil {
 				return err
 			}
 			m.layers = append(m.layers, a)
 		}
-		if a := m.layers[i]; a.name != s.Name || len(a.unitOut) != s.Units {
-			return fmt.Errorf("observing layer %s with %d units: the meter was built for layer %s with %d",
-				s.Name, s.Units, a.name, len(a.unitOut))
+		if a := m.layers[i]; a.name != s.Name || a.size() != s.Units {
+			return fmt.Errorf("observing layer %s with %d values an example: the meter was built for layer %s with %d",
+				s.Name, s.Units, a.name, a.size())
 		}
-		observe(m.layers[i], s.Z, s.A, s.Rows, s.Units, m.Drawn)
+		observe(m.layers[i], s.Z, s.A, m.Drawn)
 		i++
 	}
 	return nil
@@ -99,13 +102,23 @@ func (m *Meter) EndDraw() {
 	}
 }
 
-func newAccumulator(name, group, activation string, units int) (*accumulator, error) {
+// size is the values of an example.
+func (a *accumulator) size() int { return a.outside * len(a.unitOut) * a.inside }
+
+func newAccumulator(name, group, activation string, shape []int) (*accumulator, error) {
 	phi, err := theory.ActivationByName(activation)
 	if err != nil {
 		return nil, fmt.Errorf("layer %s: %w", name, err)
 	}
-	a := &accumulator{name: name, group: group, activation: activation, phi: phi,
-		unitOut: make([]float64, units), unitFlat: make([]int, units)}
+	a := &accumulator{name: name, group: group, activation: activation, phi: phi, outside: 1, inside: 1}
+	units := shape[len(shape)-1]
+	switch len(shape) {
+	case 2:
+		a.outside = shape[0]
+	case 3:
+		units, a.inside = shape[0], shape[1]*shape[2]
+	}
+	a.unitOut, a.unitFlat = make([]float64, units), make([]int, units)
 	steepest := 0.0
 	for z := -8.0; z <= 8; z += 1.0 / 64 {
 		steepest = math.Max(steepest, math.Abs(phi.Derivative(z)))
@@ -118,26 +131,35 @@ func newAccumulator(name, group, activation string, units int) (*accumulator, er
 	return a, nil
 }
 
-func observe[T nn.Float](a *accumulator, z, phi []T, rows, units int, drawn bool) {
+// observe adds rows of pre-activations z and activations phi.
+func observe[T nn.Float](a *accumulator, z, phi []T, drawn bool) {
 	each := &a.cross
 	if drawn {
 		each = &a.draw
 	}
-	for r := range rows {
+	size := a.size()
+	for ; len(z) > 0; z, phi = z[size:], phi[size:] {
 		var in, out float64
-		zr, ar := z[r*units:(r+1)*units], phi[r*units:(r+1)*units]
-		for u, v := range zr {
-			x, y := float64(v), float64(ar[u])
-			in += x * x
-			out += y * y
-			a.unitOut[u] += y * y
-			if a.flatSlope > 0 && math.Abs(a.phi.Derivative(x)) < a.flatSlope {
-				a.unitFlat[u]++
+		at := 0
+		for range a.outside {
+			for u := range a.unitOut {
+				energy := 0.0
+				for range a.inside {
+					x, y := float64(z[at]), float64(phi[at])
+					in += x * x
+					energy += y * y
+					if a.flatSlope > 0 && math.Abs(a.phi.Derivative(x)) < a.flatSlope {
+						a.unitFlat[u]++
+					}
+					at++
+				}
+				a.unitOut[u] += energy
+				out += energy
 			}
 		}
-		each.add(in/float64(units), out/float64(units))
+		each.add(in/float64(size), out/float64(size))
+		a.values += a.outside * a.inside
 	}
-	a.examples += rows
 }
 
 // Layers returns the working points measured so far, in the network's order.
@@ -166,7 +188,7 @@ func (a *accumulator) layer() (Layer, error) {
 		switch {
 		case out == 0:
 			l.Dead++
-		case float64(a.unitFlat[u]) >= saturatedShare*float64(a.examples):
+		case float64(a.unitFlat[u]) >= saturatedShare*float64(a.values):
 			l.Saturated++
 		}
 	}

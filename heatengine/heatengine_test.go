@@ -106,6 +106,43 @@ func TestDeadAndSaturatedUnits(t *testing.T) {
 	}
 }
 
+// A unit of an image is a channel, wherever it is, and of a sequence a feature.
+func TestUnitsOfImagesAndSequences(t *testing.T) {
+	for _, c := range []struct {
+		spec        nn.Spec
+		params      []float64
+		units, dead int
+		in, out     float64
+		x           []float64
+	}{
+		// The second channel is the negative of the first, and zero on positive inputs.
+		{nn.Spec{Input: []int{1, 2, 2}, Loss: "mse", Layers: []nn.LayerSpec{{Type: "conv2d", Out: 2, Kernel: []int{1}, NoBias: true}, {Type: "relu"}, {Type: "global_avgpool"}}},
+			[]float64{1, -1}, 2, 1, 30. / 4, 30. / 8, []float64{1, 2, 3, 4}},
+		{nn.Spec{Input: []int{3}, Loss: "mse", Layers: []nn.LayerSpec{{Type: "embedding", Vocab: 2, Out: 4}, {Type: "relu"}, {Type: "mean"}}},
+			[]float64{1, -1, -2, 0, 2, -1, 3, 0}, 4, 2, 26. / 12, 15. / 12, []float64{0, 1, 0}},
+	} {
+		network, err := nn.New[float64](c.spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(network.Params, c.params)
+		if _, err := network.Energy(nn.Batch[float64]{N: 1, X: c.x, Y: make([]float64, c.units)}); err != nil {
+			t.Fatal(err)
+		}
+		var m Meter
+		if err := Observe(&m, network); err != nil {
+			t.Fatal(err)
+		}
+		layers, err := m.Layers()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l := layers[0]; l.Units != c.units || l.Dead != c.dead || math.Abs(l.EnergyIn.Value-c.in) > 1e-12 || math.Abs(l.EnergyOut.Value-c.out) > 1e-12 {
+			t.Errorf("%d of %d units are dead, energy in %v, out %v; want %d of %d, %v, %v", l.Dead, l.Units, l.EnergyIn.Value, l.EnergyOut.Value, c.dead, c.units, c.in, c.out)
+		}
+	}
+}
+
 func TestNoSignal(t *testing.T) {
 	network, err := nn.New[float64](nn.Spec{Input: []int{1}, Loss: "mse", Layers: []nn.LayerSpec{{Type: "linear", Out: 1}, {Type: "relu"}, {Type: "linear", Out: 1}}})
 	if err != nil {

@@ -49,7 +49,7 @@ func unitFindings(r *Result) []thermo.Finding {
 		if saturated := float64(e.Saturated); saturated > 0 && saturated >= saturatedShare*float64(e.Units) {
 			list = append(list, thermo.Finding{ID: "saturated-units", Severity: severity(saturated/float64(e.Units), 0.5), Group: l.Name,
 				What:     fmt.Sprintf("%d of %d units are saturated", e.Saturated, e.Units),
-				Evidence: fmt.Sprintf("their %s is flat on at least 95 %% of the examples, at a mean square input of %.3g", e.Activation, e.EnergyIn.Value),
+				Evidence: fmt.Sprintf("their %s is flat at 95 %% of its inputs or more, at a mean square input of %.3g", e.Activation, e.EnergyIn.Value),
 				Change:   fmt.Sprintf("scale the layer's weights down so that its mean square input is near 1: divide by %.2g", math.Sqrt(e.EnergyIn.Value))})
 		}
 	}

@@ -56,6 +56,7 @@ type Signal[T Float] struct {
 	Activation  string // "relu", …
 	Z, A        []T
 	Rows, Units int
+	Shape       []int // of one row: [units], [positions, features] or [channels, height, width]
 }
 
 // Signals yields the signal of every activation layer in order, after a pass.
@@ -66,7 +67,7 @@ func (n *Network[T]) Signals(yield func(Signal[T]) bool) {
 		if !ok || len(y.a) == 0 {
 			continue
 		}
-		s := Signal[T]{Name: y.name, Activation: o.act.name, Z: y.in[0].a, A: y.a, Rows: len(y.a) / y.size, Units: y.size}
+		s := Signal[T]{Name: y.name, Activation: o.act.name, Z: y.in[0].a, A: y.a, Rows: len(y.a) / y.size, Units: y.size, Shape: y.shape}
 		if y.source >= 0 {
 			s.Group = n.Groups[y.source].Name
 		}

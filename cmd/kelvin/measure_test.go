@@ -1,7 +1,9 @@
 package main
 
 import (
+	"archive/zip"
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"math"
 	"os"
@@ -9,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/kelvin-ml/kelvin/dataset"
 )
 
 // torchReading is what PyTorch computes from the weights it saved, in float64
@@ -87,6 +91,102 @@ func TestMeasureWeightsThatTorchTrainsNow(t *testing.T) {
 		t.Fatalf("train.py: %v\n%s", err, out)
 	}
 	compareWithTorch(t, weights, filepath.Join(dir, "new.json"), data)
+}
+
+// sequences are what onnx/testdata/export.py says of a network in ONNX that has a
+// label for each position.
+type sequences struct {
+	Cases []struct {
+		Name       string
+		N          int
+		Input      []int
+		X          []float64
+		Labels     []int64
+		Energy     float64
+		Parameters []struct {
+			Name string
+			Grad []float64
+		}
+	}
+}
+
+// compareSequences measures the GPT in a folder that export.py wrote, and holds
+// energy and gradient of every layer against PyTorch's.
+func compareSequences(t *testing.T, folder string) {
+	t.Helper()
+	packed, err := os.Open(filepath.Join(folder, "reference.json.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packed.Close()
+	plain, err := gzip.NewReader(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want sequences
+	if err := json.NewDecoder(plain).Decode(&want); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range want.Cases {
+		if c.Name != "gpt" {
+			continue
+		}
+		tokens := make([]int64, len(c.X))
+		for i, x := range c.X {
+			tokens[i] = int64(x)
+		}
+		shape := []int{c.N, c.Input[0]}
+		data := filepath.Join(t.TempDir(), "tokens.npz")
+		if err := dataset.WriteArrays(data, []dataset.Array{{Name: "x", Shape: shape, Data: tokens}, {Name: "labels", Shape: shape, Data: c.Labels}}); err != nil {
+			t.Fatal(err)
+		}
+		var got measureDocument
+		readJSON(t, kelvin(t, "measure", filepath.Join(folder, "gpt.onnx"), "--data", data, "--draws", "4", "--json"), &got)
+		if math.Abs(got.AtWeights.Energy-c.Energy) > 1e-5*c.Energy {
+			t.Errorf("energy %.9g, PyTorch has %.9g", got.AtWeights.Energy, c.Energy)
+		}
+		for _, l := range got.Layers {
+			square := 0.0
+			for _, p := range c.Parameters {
+				if strings.HasPrefix(p.Name, l.Name+".") {
+					for _, g := range p.Grad {
+						square += g * g
+					}
+				}
+			}
+			if norm := math.Sqrt(square); math.Abs(*l.GradNorm-norm) > 1e-5*norm {
+				t.Errorf("layer %s: norm of the gradient %.9g, PyTorch has %.9g", l.Name, *l.GradNorm, norm)
+			}
+		}
+		kelvin(t, "curvature", filepath.Join(folder, "gpt.onnx"), "--data", data, "--top", "1", "--bottom", "1", "--density", "0", "--method", "hutchinson", "--tolerance", "0.5")
+		return
+	}
+	t.Errorf("no GPT in %s", folder)
+}
+
+func TestMeasureSequencesThatTorchExported(t *testing.T) {
+	archive, err := zip.OpenReader("../../onnx/testdata/torch-1.13.zip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer archive.Close()
+	folder := t.TempDir()
+	if err := os.CopyFS(folder, archive); err != nil {
+		t.Fatal(err)
+	}
+	compareSequences(t, folder)
+}
+
+func TestMeasureSequencesThatTorchExportsNow(t *testing.T) {
+	const python = "/usr/bin/python3"
+	if err := exec.Command(python, "-c", "import torch").Run(); err != nil {
+		t.Skipf("needs PyTorch (Debian: python3-torch): %s cannot import it", python)
+	}
+	folder := t.TempDir()
+	if out, err := exec.Command(python, "../../onnx/testdata/export.py", folder, "3", "gpt").CombinedOutput(); err != nil {
+		t.Fatalf("export.py: %v\n%s", err, out)
+	}
+	compareSequences(t, folder)
 }
 
 func TestDemo(t *testing.T) {

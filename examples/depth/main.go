@@ -3,7 +3,7 @@
 // and its recommended gains, with the same data, batches and steps.
 // docs/balanced-init.md shows what it prints.
 //
-//	go run ./examples/depth [-svg energies.svg] [-seeds 5] [-steps 300]
+//	go run ./examples/depth [-svg energies.svg] [-seeds 5] [-steps 300] [-layers 30] [tanh …]
 //
 // It prints each row when it is done; the energies of the layers follow at the
 // end, or when it is interrupted.
@@ -17,14 +17,12 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"slices"
 
 	"github.com/kelvin-ml/kelvin/dataset"
 )
 
-var (
-	activations = []string{"tanh", "softsign", "sin", "gelu", "silu", "elu", "sigmoid"}
-	depths      = []int{30, 100} // linear layers, the last one included
-)
+var activations = []string{"tanh", "softsign", "sin", "gelu", "silu", "elu", "sigmoid"}
 
 func main() {
 	log.SetFlags(0)
@@ -32,9 +30,22 @@ func main() {
 	svg := flag.String("svg", "", "`file` for the picture of the energies of the layers before training")
 	flag.IntVar(&e.seeds, "seeds", 5, "runs of each row, at least 2; one more chooses the learning rate")
 	flag.IntVar(&e.steps, "steps", 300, "steps of Adam")
+	layers := flag.Int("layers", 0, "only networks of so many linear `layers`, at least 3; 30 and then 100 if not given")
 	flag.Parse()
-	if e.seeds < 2 || e.steps < 1 || flag.NArg() > 0 {
-		log.Fatal("expected no arguments, -seeds of at least 2 and -steps of at least 1")
+	if e.seeds < 2 || e.steps < 1 || *layers != 0 && *layers < 3 {
+		log.Fatal("expected -seeds of at least 2, -steps of at least 1 and -layers of at least 3")
+	}
+	for _, name := range flag.Args() {
+		if !slices.Contains(activations, name) {
+			log.Fatalf("expected activations out of %v, got %q", activations, name)
+		}
+	}
+	if flag.NArg() > 0 {
+		activations = flag.Args()
+	}
+	depths := []int{30, 100}
+	if *layers > 0 {
+		depths = []int{*layers}
 	}
 	var failed error
 	if e.train, e.test, failed = digits(); failed != nil {
@@ -45,7 +56,7 @@ func main() {
 	if failed := e.printHead(os.Stdout); failed != nil {
 		log.Fatal(failed)
 	}
-	rows, err := e.all(ctx, os.Stdout)
+	rows, err := e.all(ctx, os.Stdout, depths)
 	printEnergies(os.Stdout, rows)
 	if *svg != "" && len(rows) > 0 {
 		if failed := drawEnergies(*svg, rows); failed != nil {
@@ -81,7 +92,7 @@ func digits() (train, test *dataset.Set, err error) {
 }
 
 // all prints and returns the rows, or those before the error.
-func (e experiment) all(ctx context.Context, w io.Writer) (rows []row, err error) {
+func (e experiment) all(ctx context.Context, w io.Writer, depths []int) (rows []row, err error) {
 	for _, depth := range depths {
 		for _, activation := range activations {
 			more, err := e.compare(ctx, w, activation, depth)
