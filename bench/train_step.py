@@ -4,20 +4,23 @@
 
 Run from the root of the repository with a Python that has PyTorch. Both sides
 use the same number of threads and take turns, so that they meet the same
-machine; the table holds the medians over the rounds, in milliseconds, and the
-ratio (below 1: kelvin is faster).
+machine; the first table holds the medians over the rounds, in milliseconds, and
+the ratio (below 1: kelvin is faster). The second one holds the most memory that a
+process takes which does nothing else.
 """
 import argparse
 import os
 import re
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--threads", type=int, default=1)
-parser.add_argument("--rounds", type=int, default=7)
+parser.add_argument("--rounds", type=int, default=7, help="0 for the memory alone")
+parser.add_argument("--alone", nargs=2, help=argparse.SUPPRESS)  # network and kind: what a process of its own does for the second table
 parser.add_argument("--only", default=".", help="regular expression of the networks, as in BenchmarkStep")
 arguments = parser.parse_args()
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOMAXPROCS"):
@@ -83,6 +86,7 @@ def timed(f, seconds=0.5):
 
 
 def in_torch(name):
+    """What there is to time: a step, and a product of the Hessian with a vector."""
     model, x, y = NETWORKS[name]
     parameters = list(model.parameters())
     optimizer = torch.optim.SGD(parameters, 1e-4)
@@ -98,14 +102,35 @@ def in_torch(name):
         gradient = torch.autograd.grad(loss(model(x), y), parameters, create_graph=True)
         torch.autograd.grad(gradient, parameters, v)
 
-    return {"train": timed(train), "hvp": timed(product)}
+    return {"train": train, "hvp": product}
+
+
+def bench(name, kind, time):
+    return ["-test.run", "^$", "-test.bench", f"Step/^{name}$/{kind}", "-test.benchtime", time]
 
 
 def in_kelvin(binary, name):
-    out = subprocess.run([binary, "-test.run", "^$", "-test.bench", f"Step/^{name}$", "-test.benchtime", "0.5s"],
-                         check=True, capture_output=True, text=True, cwd="nn").stdout
+    out = subprocess.run([binary, *bench(name, "", "0.5s")], check=True, capture_output=True, text=True, cwd="nn").stdout
     return {kind: float(ns) / 1e6 for kind, ns in re.findall(rf"/{name}/(\w+)\S*\s+\d+\s+([\d.]+) ns/op", out)}
 
+
+def peak(command, **where):
+    """The most memory of a process, in MB, as far as it was when last seen. What wait4 says includes this process's own."""
+    process, most = subprocess.Popen(command, stdout=subprocess.DEVNULL, **where), 0
+    while process.poll() is None:
+        with open(f"/proc/{process.pid}/status") as status:
+            most = max([most, *(int(line.split()[1]) for line in status if line.startswith("VmHWM"))])
+        time.sleep(0.01)
+    if process.returncode:
+        sys.exit(f"{command} failed")
+    return most / 1024
+
+
+if arguments.alone:
+    name, kind = arguments.alone
+    for _ in range(5 if kind != "import" else 0):
+        in_torch(name)[kind]()
+    sys.exit()
 
 with tempfile.TemporaryDirectory() as folder:
     binary = os.path.join(folder, "nn.test")
@@ -114,15 +139,25 @@ with tempfile.TemporaryDirectory() as folder:
     print("| network | kelvin step | PyTorch step | ratio | overhead of observing | kelvin HVP | PyTorch HVP | ratio |")
     print("|---|---|---|---|---|---|---|---|")
     for name in NETWORKS:
-        if not re.search(arguments.only, name):
+        if not re.search(arguments.only, name) or not arguments.rounds:
             continue
         ours, theirs = [], []
         for _ in range(arguments.rounds):
             ours.append(in_kelvin(binary, name))
-            theirs.append(in_torch(name))
+            theirs.append({kind: timed(f) for kind, f in in_torch(name).items()})
         middle = lambda rounds, pick: statistics.median(pick(r) for r in rounds)
         both = list(zip(ours, theirs))
         print(f"| {name} | {middle(ours, lambda r: r['train']):.2f} | {middle(theirs, lambda r: r['train']):.2f} "
               f"| {middle(both, lambda r: r[0]['train'] / r[1]['train']):.2f} | {100 * middle(ours, lambda r: r['observed'] / r['train'] - 1):.1f} % "
               f"| {middle(ours, lambda r: r['hvp']):.2f} | {middle(theirs, lambda r: r['hvp']):.2f} "
               f"| {middle(both, lambda r: r[0]['hvp'] / r[1]['hvp']):.2f} |", flush=True)
+
+    alone = lambda name, kind: peak([sys.executable, __file__, "--threads", str(arguments.threads), "--alone", name, kind])
+    empty = peak([binary, *bench("none", "none", "1x")], cwd="nn"), alone("none", "import")
+    print(f"\nPeak memory in MB, above the {empty[0]:.0f} of the empty Go process and the {empty[1]:.0f} of PyTorch with the networks and batches made\n")
+    print("| network | kelvin step | PyTorch step | kelvin HVP | PyTorch HVP |")
+    print("|---|---|---|---|---|")
+    for name in NETWORKS:
+        if re.search(arguments.only, name):
+            cells = [x for kind in ("train", "hvp") for x in (peak([binary, *bench(name, kind, "5x")], cwd="nn") - empty[0], alone(name, kind) - empty[1])]
+            print(f"| {name} | " + " | ".join(f"{x:.0f}" for x in cells) + " |", flush=True)
