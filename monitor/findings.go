@@ -29,6 +29,10 @@ const (
 	sigmas         = 3.0
 )
 
+// Fewest is how many records a window must have before a coming divergence, or
+// equilibrium, is told.
+const Fewest = enough + lastFew
+
 // findings says what is wrong, the most urgent first.
 func (m *Monitor) findings(w []sample, r *Report) []thermo.Finding {
 	list := m.divergence(w)
@@ -54,7 +58,7 @@ func (m *Monitor) divergence(w []sample) []thermo.Finding {
 			Change:   "go back to the last checkpoint and halve the learning rate"}}
 	}
 	gradient := column(w, "", "gradient_norm2")
-	if len(loss) < enough+lastFew || len(gradient) < enough+lastFew {
+	if len(loss) < Fewest || len(gradient) < Fewest {
 		return nil
 	}
 	before, now := split(loss)
@@ -198,7 +202,7 @@ func noiseDominated(w []sample, layers []Layer) []thermo.Finding {
 func (m *Monitor) equilibrium(w []sample, r *Report) []thermo.Finding {
 	rho := r.Stationarity
 	loss := column(w, "", "loss")
-	if !rho.Valid() || len(loss) < enough+lastFew || rho.StdErr > stationaryBand/2 || math.Abs(rho.Value-1) > stationaryBand {
+	if !rho.Valid() || len(loss) < Fewest || rho.StdErr > stationaryBand/2 || math.Abs(rho.Value-1) > stationaryBand {
 		return nil
 	}
 	early := mean("", "", "energy", loss[:len(loss)/2])

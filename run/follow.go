@@ -28,7 +28,13 @@ func Follow(dir string) (*Follower, error) {
 // A last line without its newline waits for the rest of it. A line that is not a
 // record is a [LineError] in its place; whoever goes on gets the lines after it.
 // A file that became shorter than what was read is an error that ends the sequence.
-func (f *Follower) Next() iter.Seq2[Record, error] {
+func (f *Follower) Next() iter.Seq2[Record, error] { return f.read(false) }
+
+// End is Next when nobody writes any more: it also yields a last line that lacks
+// its newline, which is a [TornError] if more is missing.
+func (f *Follower) End() iter.Seq2[Record, error] { return f.read(true) }
+
+func (f *Follower) read(end bool) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		info, err := os.Stat(f.path)
 		if errors.Is(err, os.ErrNotExist) {
@@ -47,7 +53,7 @@ func (f *Follower) Next() iter.Seq2[Record, error] {
 				yield(Record{}, err)
 				return
 			}
-			if err == nil && l.last {
+			if err == nil && l.last && !end {
 				return
 			}
 			f.place = place{l.number + 1, l.offset + l.length}

@@ -59,6 +59,27 @@ func TestFollow(t *testing.T) {
 	must(t, r.Append(Record{Step: 2, Kind: KindResume}, step1(3)))
 	expect(2, "")
 
+	write(string(line[:20])) // and is killed
+	expect(0, "")
+	var torn *TornError
+	for r, err := range f.End() {
+		if !errors.As(err, &torn) || torn.Bytes != 20 {
+			t.Errorf("%v, %v", r, err)
+		}
+	}
+	if torn == nil {
+		t.Error("a torn last line was not named")
+	}
+	f, err = Follow(r.Dir)
+	must(t, err)
+	next(f)
+	write(string(line[20:])) // all but its newline
+	expect(0, "")
+	for r, err := range f.End() {
+		must(t, err)
+		same(t, r, step1(3))
+	}
+
 	must(t, os.Truncate(filepath.Join(r.Dir, eventsFile), 3))
 	expect(0, "became shorter")
 	must(t, r.Close())

@@ -135,12 +135,17 @@ func (w *watcher) follow(ctx context.Context, follower *runs.Follower) error {
 }
 
 func (w *watcher) read(follower *runs.Follower) error {
-	for record, err := range follower.Next() {
+	records := follower.Next
+	if w.state != runs.Running {
+		records = follower.End
+	}
+	for record, err := range records() {
 		var bad *runs.LineError
+		var torn *runs.TornError
 		switch {
 		case err == nil:
 			w.monitor.Add(record)
-		case errors.As(err, &bad):
+		case errors.As(err, &bad), errors.As(err, &torn):
 			w.monitor.Damaged(err)
 		default:
 			return err

@@ -90,13 +90,16 @@ func (d *watchDocument) print(out io.Writer) error {
 		fmt.Fprintf(out, "records: %s\n", p)
 	}
 	if len(d.Findings) == 0 {
-		_, err := fmt.Fprintln(out, "no findings")
-		return err
+		fmt.Fprintln(out, "no findings")
 	}
 	for _, f := range d.Findings {
 		if err := printFinding(out, f); err != nil {
 			return err
 		}
+	}
+	if d.Samples < monitor.Fewest {
+		_, err := fmt.Fprintf(out, "too few records in the window (%d) to tell a coming divergence or equilibrium: that takes %d (the probe's every=10 writes more)\n", d.Samples, monitor.Fewest)
+		return err
 	}
 	return nil
 }

@@ -1,5 +1,6 @@
 """The probe: two lines in a training loop."""
 import atexit
+import os
 import sys
 
 import torch
@@ -60,6 +61,8 @@ class Probe:
             records = [{"step": self._step, "kind": "layer", "layer": name, "parameters": float(n)} for name, n in sizes.items()]
             self._writer.append(records)
             self.folder = self._writer.folder
+            if os.path.basename(self.folder) != os.path.basename(os.fspath(folder).rstrip("/")):
+                self._guard.note(f"{os.fspath(folder)} holds a run already: this one goes to {self.folder}")
             if url:
                 self._shipper = Shipper(self.folder, url, say=self._guard.note)
         self._before = self._guard.wrap("motions", self._motion.before)

@@ -83,10 +83,13 @@ class Robust(Case):
             process.communicate()
 
     def test_a_second_run_gets_a_folder_of_its_own(self):
-        self.make()[2].close()
-        probe = self.make()[2]
-        probe.close()
-        self.assertEqual(probe.folder, self.run_folder + "-2")
+        self.assertEqual(quietly(lambda: self.make()[2].close()), [])
+        again = []
+        said = quietly(lambda: again.append(self.make()[2]))
+        again[0].close()
+        self.assertEqual(again[0].folder, self.run_folder + "-2")
+        self.assertEqual(said, [f"kelvin_probe: {self.run_folder} holds a run already: this one goes to {self.run_folder}-2"])
+        self.assertEqual(len(notes(self.run_folder + "-2")), 1)
 
     def test_full_disk(self):
         model, optimizer, probe = self.make()
