@@ -243,6 +243,36 @@ train(model, optimizer, probe, 1)
             self.assertAlmostEqual(read(), 1.0)  # two joules in two seconds
         self.assertIsNone(power.rapl("/nowhere"))
 
+    def test_graphics_cards(self):
+        """Watts of all cards by NVIDIA's library, in milliwatts there; a card that does not say is left out."""
+        from kelvin_probe import power
+
+        class Library:
+            def nvmlInit_v2(self):
+                return 0
+
+            def nvmlDeviceGetCount_v2(self, count):
+                count._obj.value = 3
+                return 0
+
+            def nvmlDeviceGetHandleByIndex_v2(self, i, handle):
+                handle._obj.value = i + 1
+                return 0
+
+            def nvmlDeviceGetPowerUsage(self, handle, milliwatts):
+                milliwatts._obj.value = 100_500 * handle.value
+                return 3 if handle.value == 3 else 0
+        with mock.patch("ctypes.CDLL", lambda name: Library()):
+            model, optimizer, probe = self.make()
+        train(model, optimizer, probe, 2)
+        probe.close()
+        watts = of(self.run_folder, "step")[0]["power"]
+        counters = power.rapl()
+        if counters is None:
+            self.assertAlmostEqual(watts, 301.5, delta=1e-3)
+        else:
+            self.assertGreaterEqual(watts, 301.5)
+
     def test_optimizer_can_be_copied_after(self):
         _, optimizer, probe = self.make()
         probe.close()
