@@ -72,6 +72,7 @@ def main():
     parser.add_argument("kelvin")
     parser.add_argument("traces")
     parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--peer-seeds", type=int, help="of Zeus's simulator, which takes its time (default: as many)")
     parser.add_argument("--eta", type=float, default=0.5)
     options = parser.parse_args()
     train_csv, power_csv = options.traces + "/summary_train.csv", options.traces + "/summary_power_v100.csv"
@@ -84,7 +85,7 @@ def main():
         rows = [("kelvin, " + r["policy"], [(r[key]["value"], r[key]["stderr"]) for key in ("energy_saving", "early_energy_saving", "regret", "wasted_runs")])
                 for r in json.loads(text)["replays"] if r["policy"] != "baseline"]
         error = lambda xs: (statistics.mean(xs), statistics.stdev(xs) / len(xs) ** 0.5)
-        rows.append(("Zeus", [error(xs) for xs in replay(train, power, dataset, options.seeds, options.eta)]))
+        rows.append(("Zeus", [error(xs) for xs in replay(train, power, dataset, options.peer_seeds or options.seeds, options.eta)]))
         for name, ((last, dl), (early, de), (regret, dr), (wasted, dw)) in rows:
             means.setdefault(name, []).append((last, regret))
             print(f"{dataset:13} {name:16} {100 * last:12.2f} ± {100 * dl:<7.2f} {100 * early:12.2f} ± {100 * de:<7.2f} {regret:9.2f} ± {dr:<6.2f} {wasted:6.2f} ± {dw:<5.2f}", flush=True)

@@ -132,7 +132,8 @@ func (p *Pipeline) Energy(c Corner, idle float64) float64 {
 // costs its energy less the power of waiting, idle (W), for its time, on the lower
 // hull of its measured points, and the plan of least energy for a deadline (s; 0
 // for the fastest, NaN for the least energy of all). A deadline that cannot be met
-// is an error that says by how much.
+// is an error that says by how much. If ctx ends, the plan has the slow end of the
+// frontier and no steps, and comes with the context's error.
 func Optimise(ctx context.Context, p *Pipeline, profile Profile, idle, deadline float64) (*PipelinePlan, error) {
 	if !(idle >= 0) || math.IsInf(idle, 0) {
 		return nil, fmt.Errorf("idle power %g W: expected a number from 0", idle)
@@ -163,10 +164,10 @@ func Optimise(ctx context.Context, p *Pipeline, profile Profile, idle, deadline 
 		return nil, fmt.Errorf("deadline %.6g s: the pipeline takes at least %.6g s, %.6g s more", deadline, makespan, makespan-deadline)
 	}
 	frontier, starts, ends, err := Solve(ctx, g, deadline, idle*float64(p.Stages))
-	if err != nil {
-		return nil, err
-	}
 	plan.Frontier = frontier
+	if err != nil {
+		return plan, err
+	}
 	plan.Deadline = slices.Max(ends)
 	if deadline > plan.Deadline { // there is nothing more to be saved by going slower
 		plan.Deadline = deadline

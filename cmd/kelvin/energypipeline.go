@@ -75,8 +75,10 @@ func runEnergyPipeline(cmd *cobra.Command, f pipelineFlags) error {
 	switch {
 	case f.profile == "":
 		return usagef("expected --profile FILE.csv")
-	case f.deadline < 0 || math.IsNaN(f.deadline):
+	case f.deadline < 0 || math.IsNaN(f.deadline) || math.IsInf(f.deadline, 0):
 		return usagef("--deadline %g: expected a number of seconds", f.deadline)
+	case !(f.idle >= 0) || math.IsInf(f.idle, 0):
+		return usagef("--idle-power %g: expected watts from 0", f.idle)
 	}
 	profile, err := power.ReadProfile(f.profile)
 	if err != nil {
@@ -87,20 +89,18 @@ func runEnergyPipeline(cmd *cobra.Command, f pipelineFlags) error {
 		return err
 	}
 	plan, err := power.Optimise(cmd.Context(), pipeline, profile, f.idle, f.deadline)
-	if err != nil {
-		if cmd.Context().Err() != nil {
-			return errors.New("interrupted before the frontier was whole")
-		}
+	interrupted := err != nil && cmd.Context().Err() != nil && plan != nil && len(plan.Frontier) > 0
+	if err != nil && !interrupted {
 		return err
 	}
-	d := &pipelineDocument{Schema: schema, Nodes: len(pipeline.Instructions), Edges: pipeline.Edges(), Fastest: plan.Frontier[0].Time, AllMaximum: plan.AllMaximum,
-		Deadline: plan.Deadline, Rounded: plan.Rounded, Plan: plan.Steps, baseline: plan.Baseline, stages: pipeline.Stages}
-	d.Energy = pipeline.Energy(power.Corner{Time: plan.Deadline, Cost: plan.Cost}, f.idle)
-	d.Waiting = plan.AllMaximum + f.idle*float64(pipeline.Stages)*(plan.Deadline-plan.MaximumTime)
-	for _, c := range plan.Frontier {
-		d.Frontier = append(d.Frontier, pipelineCorner{c.Time, c.Cost, pipeline.Energy(c, f.idle)})
+	d := newPipelineDocument(pipeline, plan, f.idle)
+	if interrupted {
+		err = fmt.Errorf("interrupted: the frontier is whole from %.6g s on, and there is no plan", plan.Frontier[0].Time)
+		if f.asJSON {
+			return errors.Join(printJSON(cmd.OutOrStdout(), d), err)
+		}
+		return errors.Join(d.printFrontier(cmd.OutOrStdout()), err)
 	}
-	d.Saving = 1 - d.Frontier[0].Energy/plan.AllMaximum
 	if f.html != "" {
 		if err := d.writeHTML(f.html); err != nil {
 			return err
@@ -110,6 +110,20 @@ func runEnergyPipeline(cmd *cobra.Command, f pipelineFlags) error {
 		return printJSON(cmd.OutOrStdout(), d)
 	}
 	return d.print(cmd.OutOrStdout())
+}
+
+func newPipelineDocument(p *power.Pipeline, plan *power.PipelinePlan, idle float64) *pipelineDocument {
+	d := &pipelineDocument{Schema: schema, Nodes: len(p.Instructions), Edges: p.Edges(), Fastest: plan.MaximumTime, AllMaximum: plan.AllMaximum,
+		Deadline: plan.Deadline, Rounded: plan.Rounded, Plan: append([]power.Step{}, plan.Steps...), baseline: plan.Baseline, stages: p.Stages}
+	for _, c := range plan.Frontier {
+		d.Frontier = append(d.Frontier, pipelineCorner{c.Time, c.Cost, p.Energy(c, idle)})
+	}
+	if len(plan.Steps) > 0 { // it was not interrupted
+		d.Energy = p.Energy(power.Corner{Time: plan.Deadline, Cost: plan.Cost}, idle)
+		d.Waiting = plan.AllMaximum + idle*float64(p.Stages)*(plan.Deadline-plan.MaximumTime)
+		d.Saving = 1 - d.Frontier[0].Energy/plan.AllMaximum
+	}
+	return d
 }
 
 func (f pipelineFlags) pipeline(profile power.Profile) (*power.Pipeline, error) {
@@ -129,10 +143,15 @@ func (d *pipelineDocument) print(w io.Writer) error {
 	fmt.Fprintf(w, "least in that time   %.6g J, %.2f %% less\n", d.Frontier[0].Energy, 100*d.Saving)
 	fmt.Fprintf(w, "plan for %.6g s: %.6g J, %.2f %% less than all at maximum and waiting\n", d.Deadline, d.Energy, 100*(1-d.Energy/d.Waiting))
 	fmt.Fprintf(w, "  at measured frequencies alone %.6g J, %.2f %% more (which and when: --json, --html)\n\n", d.Rounded, 100*(d.Rounded/d.Energy-1))
+	return d.printFrontier(w)
+}
+
+// printFrontier prints points at equal distances in time.
+func (d *pipelineDocument) printFrontier(w io.Writer) error {
 	table := report.Table{Columns: []string{"time (s)", "energy (J)", "less than all at maximum (%)"}}
 	last := len(d.Frontier) - 1
 	for k := range 11 {
-		t := d.Fastest + (d.Frontier[last].Time-d.Fastest)*float64(k)/10
+		t := d.Frontier[0].Time + (d.Frontier[last].Time-d.Frontier[0].Time)*float64(k)/10
 		e := d.at(t)
 		table.Rows = append(table.Rows, []string{fmt.Sprintf("%.4f", t), fmt.Sprintf("%.2f", e), fmt.Sprintf("%.2f", 100*(1-e/d.AllMaximum))})
 		if last == 0 {
