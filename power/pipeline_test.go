@@ -247,7 +247,7 @@ func TestAnyGraph(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
 		ties := rapid.Bool().Draw(rt, "ties") // many things happen at once
-		n := 1 + r.IntN(6)
+		n := 1 + r.IntN(7)
 		var g Graph
 		for i := range n {
 			var times, costs []float64
@@ -371,6 +371,25 @@ func TestPipelineRefuses(t *testing.T) {
 	if _, err := Optimise(ctx, p, profile(t), 70, 0); err == nil {
 		t.Error("it went on")
 	}
+}
+
+func FuzzPipeline(f *testing.F) {
+	f.Add(`{"stages": 1, "instructions": [{"instruction": "forward", "after": []}, {"instruction": "backward", "after": [0, 0]}]}`)
+	f.Add(`{"stages": 1, "instructions": [{"after": [1]}, {"after": [0]}]}`)
+	f.Add(`{"stages": -1}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := parsePipeline([]byte(text))
+		if err != nil {
+			return
+		}
+		g := Graph{After: p.After}
+		for range p.Instructions {
+			g.Costs = append(g.Costs, Cost{[]float64{1, 2}, []float64{2, 1}})
+		}
+		if _, _, _, err := Solve(t.Context(), g, 0, 0); err != nil && len(p.Instructions) < 1000 {
+			t.Errorf("a graph that was taken cannot be solved: %v", err)
+		}
+	})
 }
 
 func BenchmarkFrontier(b *testing.B) {

@@ -2,6 +2,7 @@ package power
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 )
@@ -132,6 +133,14 @@ func ReadPipeline(path string) (*Pipeline, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading pipeline: %w", err)
 	}
+	p, err := parsePipeline(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading pipeline %s: %w", path, err)
+	}
+	return p, nil
+}
+
+func parsePipeline(text []byte) (*Pipeline, error) {
 	var d struct {
 		Stages       int `json:"stages"`
 		Instructions []struct {
@@ -140,23 +149,23 @@ func ReadPipeline(path string) (*Pipeline, error) {
 		} `json:"instructions"`
 	}
 	if err := json.Unmarshal(text, &d); err != nil {
-		return nil, fmt.Errorf("reading pipeline %s: %w", path, err)
+		return nil, err
 	}
 	if d.Stages < 1 || d.Stages > maxStages {
-		return nil, fmt.Errorf("reading pipeline %s: stages: expected 1 to %d, got %d", path, maxStages, d.Stages)
+		return nil, fmt.Errorf("stages: expected 1 to %d, got %d", maxStages, d.Stages)
 	}
 	p := &Pipeline{Stages: d.Stages}
 	for i, in := range d.Instructions {
 		if in.Stage < 0 || in.Stage >= d.Stages {
-			return nil, fmt.Errorf("reading pipeline %s: instruction %d: stage %d, expected 0 to %d", path, i, in.Stage, d.Stages-1)
+			return nil, fmt.Errorf("instruction %d: stage %d, expected 0 to %d", i, in.Stage, d.Stages-1)
 		}
 		p.Instructions, p.After = append(p.Instructions, in.Instruction), append(p.After, in.After)
 	}
 	if len(p.Instructions) == 0 {
-		return nil, fmt.Errorf("reading pipeline %s: expected instructions, got none", path)
+		return nil, errors.New("expected instructions, got none")
 	}
 	if _, err := p.order(); err != nil {
-		return nil, fmt.Errorf("reading pipeline %s: %w", path, err)
+		return nil, err
 	}
 	return p, nil
 }
