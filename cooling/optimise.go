@@ -195,12 +195,14 @@ func (o *optimiser) sharpness(hessian *mat.SymDense, ds *mat.Dense, beta float64
 		}
 	}
 	for n, i := range rows {
-		row := g.RawRowView(n)
+		row, scale := g.RawRowView(n), math.Sqrt(beta*weights[i])
 		for k := range row {
-			row[k] -= mean[k]
+			row[k] = scale * (row[k] - mean[k])
 		}
-		hessian.SymRankOne(hessian, beta*weights[i], mat.NewVecDense(m, row))
 	}
+	var scatter mat.SymDense
+	scatter.SymOuterK(1, g.T())
+	hessian.AddSym(hessian, &scatter)
 }
 
 // cost is the peak with the price of the power.
@@ -321,6 +323,9 @@ func (o *optimiser) within(ctx context.Context, watts float64) *state {
 		high, balanced = math.Log(o.price), o.balanced
 		if s.peak < best.peak {
 			best = s
+		}
+		if o.total(s) > 0.9999*watts {
+			break
 		}
 	}
 	o.price, o.balanced = math.Exp(high), balanced
