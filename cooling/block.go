@@ -12,7 +12,7 @@ func NewBlock(c Config, f *Floorplan) (*Model, error) {
 	if err := checkSizes(c, w, h); err != nil {
 		return nil, err
 	}
-	m := &Model{Config: c, Kind: "block", Width: w, Height: h, Layers: 4, Warnings: f.Warnings(), die: 1}
+	m := &Model{Config: c, Kind: "block", Width: w, Height: h, Layers: 4, Warnings: append(c.Warnings(), f.Warnings()...), die: 1}
 	slabs := []Slab{c.Chip, c.Interface, c.Spreader, c.Sink}
 	prefixes := []string{"", "iface_", "hsp_", "hsink_"}
 	n := len(f.Blocks)
@@ -56,7 +56,7 @@ func NewBlock(c Config, f *Floorplan) (*Model, error) {
 	return m, m.finite()
 }
 
-// close is how near two lengths are the same, as HotSpot has it.
+// near reports whether two lengths are the same, as HotSpot has it.
 func near(a, b float64) bool { return math.Abs(a-b) < 1e-6 }
 
 // beside is the lateral conductance between two blocks of a layer: from centre to

@@ -120,6 +120,22 @@ func ReadConfig(r io.Reader, materials map[string]Material) (*Config, error) {
 	return &c, nil
 }
 
+// Warnings says which lengths are odd for a chip's package: those that would be right in
+// millimetres.
+func (c Config) Warnings() []string {
+	var list []string
+	for _, l := range []struct {
+		name        string
+		value, most float64
+	}{{"t_chip", c.Chip.Thickness, 0.01}, {"t_interface", c.Interface.Thickness, 0.01}, {"t_spreader", c.Spreader.Thickness, 0.05}, {"t_sink", c.Sink.Thickness, 0.2},
+		{"s_spreader", c.Spreader.Side, 0.5}, {"s_sink", c.Sink.Side, 1}} {
+		if l.value > l.most {
+			list = append(list, fmt.Sprintf("%s is %g m: is that in millimetres? It is taken as metres", l.name, l.value))
+		}
+	}
+	return list
+}
+
 // OpenConfig is ReadConfig of a file.
 func OpenConfig(path string, materials map[string]Material) (*Config, error) {
 	return open(path, func(r io.Reader) (*Config, error) { return ReadConfig(r, materials) })

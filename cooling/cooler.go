@@ -126,6 +126,7 @@ type Array struct {
 	Power []float64 // of the nodes
 	Bare  []float64 // temperatures of the nodes without coolers
 
+	without *Model     // the chip without coolers
 	off     []float64  // temperatures of the nodes with coolers that are off
 	first   int        // node of the first port; cold and hot take turns
 	ports   network    // what the ports see of all the rest
@@ -135,22 +136,18 @@ type Array struct {
 }
 
 // NewArray places coolers on a grid model: their cold plates on the chip's last layer
-// but the interface, their hot plates on the spreader. It fails if a tile covers no
-// cell.
+// but the interface, their hot plates on the spreader. It fails if a tile
+// covers no cell or reaches beyond the chip.
 func NewArray(m *Model, tiles []Tile, power []float64) (*Array, error) {
 	if m.Kind != "grid" {
 		return nil, errors.New("coolers need the grid model")
 	}
-	bare, err := m.Steady(power)
+	plates, err := withPlates(m, tiles)
 	if err != nil {
 		return nil, err
 	}
-	a := &Array{Tiles: tiles, Bare: bare, first: len(m.capacity)}
-	if a.Model, err = withPlates(m, tiles); err != nil {
-		return nil, err
-	}
-	a.Power = append(slices.Clone(power), make([]float64, 2*len(tiles))...)
-	if a.off, err = a.Model.Steady(a.Power); err != nil {
+	a := &Array{Model: plates, Tiles: tiles, without: m, first: len(m.capacity)}
+	if err := a.heat(power); err != nil {
 		return nil, err
 	}
 	a.ports = newNetwork(a.Model.steady.schur(2*len(tiles)), a.off[a.first:])
@@ -171,6 +168,27 @@ func NewArray(m *Model, tiles []Tile, power []float64) (*Array, error) {
 	return a, nil
 }
 
+// heat computes the temperatures without and with coolers that are off.
+func (a *Array) heat(power []float64) (err error) {
+	if a.Bare, err = a.without.Steady(power); err != nil {
+		return err
+	}
+	a.Power = append(slices.Clone(power), make([]float64, 2*len(a.Tiles))...)
+	a.off, err = a.Model.Steady(a.Power)
+	return err
+}
+
+// WithPower returns the array at other powers of the nodes without coolers; what was
+// factored is shared.
+func (a *Array) WithPower(power []float64) (*Array, error) {
+	b := *a
+	if err := b.heat(power); err != nil {
+		return nil, err
+	}
+	b.ports = newNetwork(a.ports.conductance, b.off[b.first:])
+	return &b, nil
+}
+
 // withPlates returns a copy of a model with two nodes for every tile.
 func withPlates(m *Model, tiles []Tile) (*Model, error) {
 	with := *m
@@ -181,6 +199,10 @@ func withPlates(m *Model, tiles []Tile) (*Model, error) {
 	cold, hot := max(0, m.die-2), m.die
 	taken := make([]bool, cells)
 	for k, t := range tiles {
+		if t.X < -1e-9 || t.Y < -1e-9 || t.X+t.Width > m.Width+1e-9 || t.Y+t.Height > m.Height+1e-9 {
+			return nil, fmt.Errorf("tile %d (row %d, column %d) reaches from %g, %g to %g, %g m, beyond the chip of %g × %g m%s",
+				k, t.Row, t.Column, t.X, t.Y, t.X+t.Width, t.Y+t.Height, m.Width, m.Height, slip(max(t.X+t.Width, t.Y+t.Height)/max(m.Width, m.Height)))
+		}
 		var under []int
 		for at := range taken {
 			x, y := (float64(at%m.Cols)+0.5)*m.Width/float64(m.Cols), (float64(m.Rows-1-at/m.Cols)+0.5)*m.Height/float64(m.Rows)

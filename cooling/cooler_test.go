@@ -29,10 +29,15 @@ func hotspots(t testing.TB, rows, columns, n int, random *rand.Rand) *Array {
 
 func hotChip(t testing.TB, rows, columns, n int, random *rand.Rand) (*Model, []float64) {
 	t.Helper()
+	cells := func(tiles int) int { return tiles * max(2, (20+tiles-1)/tiles) }
+	return hotGrid(t, cells(rows), cells(columns), n, random)
+}
+
+func hotGrid(t testing.TB, rows, columns, n int, random *rand.Rand) (*Model, []float64) {
+	t.Helper()
 	const side = 0.016
 	config := DefaultConfig()
-	cells := func(tiles int) int { return tiles * max(2, (20+tiles-1)/tiles) }
-	config.Rows, config.Cols = cells(rows), cells(columns)
+	config.Rows, config.Cols = rows, columns
 	f := &Floorplan{Blocks: []Block{{Name: "die", Width: side, Height: side}}}
 	m, err := NewGrid(config, DefaultStack(config, f), false)
 	if err != nil {
@@ -291,8 +296,15 @@ func TestRunaway(t *testing.T) {
 	if _, _, _, err := a.Temperatures(currents); err == nil || !strings.Contains(err.Error(), "runs away") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := NewArray(a.Model, []Tile{{X: 1, Y: 1, Width: 1, Height: 1, Cooler: DefaultCooler(1e-6)}}, a.Power); err == nil {
-		t.Error("a tile beside the chip was taken")
+	for want, tile := range map[string]Tile{
+		"beyond the chip of 0.016 × 0.016 m: are its lengths in millimetres?": {X: 8, Y: 8, Width: 2, Height: 2},
+		"beyond the chip": {X: 0.015, Width: 0.002, Height: 0.002},
+		"covers no cell":  {Width: 1e-6, Height: 1e-6},
+	} {
+		tile.Cooler = DefaultCooler(1e-6)
+		if _, err := NewArray(a.without, []Tile{tile}, a.Power[:a.first]); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, expected %q", err, want)
+		}
 	}
 }
 

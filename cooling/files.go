@@ -169,15 +169,24 @@ func (f *Floorplan) Size() (width, height float64) {
 }
 
 // Warnings says what is odd about the lengths: those of a chip lie between a
-// millimetre and ten centimetres.
+// millimetre and ten centimetres, and its blocks leave no gaps.
 func (f *Floorplan) Warnings() []string {
-	switch w, h := f.Size(); {
+	var list []string
+	w, h := f.Size()
+	switch {
 	case max(w, h) > 0.3:
-		return []string{fmt.Sprintf("the floorplan spans %g × %g m: are its lengths in millimetres? They are taken as metres", w, h)}
+		list = append(list, fmt.Sprintf("the floorplan spans %g × %g m: are its lengths in millimetres? They are taken as metres", w, h))
 	case max(w, h) < 3e-4:
-		return []string{fmt.Sprintf("the floorplan spans %g × %g m: that is less than a grain of sand; lengths are taken as metres", w, h)}
+		list = append(list, fmt.Sprintf("the floorplan spans %g × %g m: that is less than a grain of sand; lengths are taken as metres", w, h))
 	}
-	return nil
+	covered := 0.0
+	for _, b := range f.Blocks {
+		covered += b.Width * b.Height / (w * h)
+	}
+	if covered < 0.99 {
+		list = append(list, fmt.Sprintf("the blocks cover %.3g %% of the %g × %g m that they span: is one of them out of place?", 100*covered, w, h))
+	}
+	return list
 }
 
 // ReadTrace reads a power trace (.ptrace): the names of the blocks, then their powers

@@ -93,7 +93,43 @@ func TestUnitSlip(t *testing.T) {
 	if w := f.Warnings(); len(w) != 1 || !strings.Contains(w[0], "are its lengths in millimetres?") {
 		t.Errorf("%q", w)
 	}
-	if _, err := NewBlock(DefaultConfig(), f); err == nil || !strings.Contains(err.Error(), "larger than its spreader") {
+	if _, err := NewBlock(DefaultConfig(), f); err == nil || !strings.Contains(err.Error(), "larger than its spreader of 0.03 m: are its lengths in millimetres?") {
+		t.Errorf("%v", err)
+	}
+	c := DefaultConfig() // the package as well: nothing contradicts it
+	c.Chip.Thickness, c.Spreader.Side, c.Spreader.Thickness, c.Sink.Side, c.Sink.Thickness = 0.15, 30, 1, 60, 6.9
+	m, err := NewBlock(c, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := strings.Join(m.Warnings, "\n"); len(m.Warnings) != 6 || !strings.Contains(text, "s_sink is 60 m: is that in millimetres?") {
+		t.Errorf("%s", text)
+	}
+}
+
+// A block far from the others is taken, as HotSpot does, but not silently.
+func TestBlockOutOfPlace(t *testing.T) {
+	f, err := ReadFloorplan(strings.NewReader("a 0.004 0.004 0 0\nb 0.004 0.004 0.02 0.02"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := f.Warnings(); len(w) != 1 || !strings.Contains(w[0], "cover 5.56 % of the 0.024 × 0.024 m") {
+		t.Errorf("%q", w)
+	}
+	if w := floorplan(t, 1).Warnings(); w != nil {
+		t.Errorf("HotSpot's own: %q", w)
+	}
+}
+
+// A package that gives off no heat has no steady state.
+func TestSingular(t *testing.T) {
+	c := DefaultConfig()
+	c.Resistance = 1e300
+	m, err := NewBlock(c, floorplan(t, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Steady(make([]float64, len(m.capacity))); err == nil || !strings.Contains(err.Error(), "singular") {
 		t.Errorf("%v", err)
 	}
 }

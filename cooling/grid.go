@@ -28,7 +28,7 @@ func DefaultStack(c Config, f *Floorplan) []Layer {
 // not from top to top, and half of the convection lies between spreader and sink.
 // Only then may layers differ in size; what a layer does not cover is air.
 func NewGrid(c Config, layers []Layer, detailed bool) (*Model, error) {
-	m := &Model{Config: c, Kind: "grid", Rows: c.Rows, Cols: c.Cols, Layers: len(layers) + 2, die: len(layers), detailed: detailed}
+	m := &Model{Config: c, Kind: "grid", Rows: c.Rows, Cols: c.Cols, Layers: len(layers) + 2, die: len(layers), detailed: detailed, Warnings: c.Warnings()}
 	for n, l := range layers {
 		w, h := l.Floorplan.Size()
 		if n > 0 && !detailed && (!near(w, m.Width) || !near(h, m.Height)) {
@@ -38,7 +38,7 @@ func NewGrid(c Config, layers []Layer, detailed bool) (*Model, error) {
 		for _, text := range l.Floorplan.Warnings() {
 			m.Warnings = append(m.Warnings, fmt.Sprintf("layer %d: %s", n, text))
 		}
-		if l.Thickness > 0.01 {
+		if detailed && l.Thickness > 0.01 {
 			m.Warnings = append(m.Warnings, fmt.Sprintf("layer %d is %g m thick: is that in millimetres? It is taken as metres", n, l.Thickness))
 		}
 	}

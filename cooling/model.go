@@ -87,11 +87,19 @@ func series(a, b float64) float64 { return 1 / (1/a + 1/b) }
 func checkSizes(c Config, width, height float64) error {
 	switch {
 	case width > c.Spreader.Side || height > c.Spreader.Side:
-		return fmt.Errorf("the chip of %g × %g m is larger than its spreader of %g m", width, height, c.Spreader.Side)
+		return fmt.Errorf("the chip of %g × %g m is larger than its spreader of %g m%s", width, height, c.Spreader.Side, slip(max(width, height)/c.Spreader.Side))
 	case c.Spreader.Side > c.Sink.Side:
-		return fmt.Errorf("the spreader of %g m is larger than its sink of %g m", c.Spreader.Side, c.Sink.Side)
+		return fmt.Errorf("the spreader of %g m is larger than its sink of %g m%s", c.Spreader.Side, c.Sink.Side, slip(c.Spreader.Side/c.Sink.Side))
 	}
 	return nil
+}
+
+// slip asks about the unit where a length is out by about a thousand.
+func slip(ratio float64) string {
+	if ratio > 50 {
+		return ": are its lengths in millimetres? They are taken as metres"
+	}
+	return ""
 }
 
 // A rim is the package around a chip of width w and height h: conductances

@@ -38,12 +38,13 @@ const (
 	surrogateHeldOut  = 0.2
 	surrogateBatch    = 64
 	kelvinScale       = 10.0
+	currentScale      = 5.0 // of the share of the largest
 )
 
 // surrogateSpec is a network of two inception blocks (Szegedy et al., CVPR 2015):
 // filters of three sizes beside each other, their outputs mixed by 1 × 1 filters.
 func surrogateSpec(rows, columns int) nn.Spec {
-	spec := nn.Spec{Input: []int{2, rows, columns}, Loss: "mse"}
+	spec := nn.Spec{Input: []int{3, rows, columns}, Loss: "mse"}
 	conv := func(name, from string, out, size int) {
 		spec.Layers = append(spec.Layers, nn.LayerSpec{Type: "conv2d", Name: name, Inputs: []string{from}, Out: out, Kernel: []int{size}, Padding: []int{size / 2}})
 	}
@@ -147,12 +148,12 @@ func (s *Surrogate) lattice() error {
 // example is the array with its own power scaled, or with as much spread evenly and
 // in hot spots.
 func (s *Surrogate) example(own bool, random *rand.Rand) (*Array, error) {
-	a := *s.Array
-	power := make([]float64, len(a.Power))
+	a := s.Array
+	power := make([]float64, a.first)
 	if own {
 		scale := 0.8 + 0.4*random.Float64()
-		for i, p := range a.Power {
-			power[i] = scale * p
+		for i := range power {
+			power[i] = scale * a.Power[i]
 		}
 	} else {
 		total := floats.Sum(a.Power) * (0.5 + random.Float64())
@@ -168,17 +169,12 @@ func (s *Surrogate) example(own bool, random *rand.Rand) (*Array, error) {
 			power[a.watched[random.IntN(len(a.watched))]] += share * total / float64(spots)
 		}
 	}
-	off, err := a.Model.Steady(power)
-	if err != nil {
-		return nil, err
-	}
-	a.Power, a.off, a.ports = power, off, newNetwork(a.ports.conductance, off[a.first:])
-	return &a, nil
+	return a.WithPower(power)
 }
 
 func (s *Surrogate) randomCurrents(random *rand.Rand) []float64 {
 	currents := make([]float64, len(s.Array.Tiles))
-	on, strength := random.Float64(), 0.6*random.Float64()
+	on, strength := random.Float64(), 0.6*math.Pow(random.Float64(), 2) // most currents that are of use are small
 	for k, t := range s.Array.Tiles {
 		if random.Float64() < on {
 			currents[k] = strength * random.Float64() * t.MaxCurrent
@@ -205,14 +201,21 @@ func (a *Array) watchedOff() []float64 {
 	return list
 }
 
-// inputs are two maps of the tiles: temperature without current, and current.
+// inputs are three maps of the tiles: temperature without current, current, and the mean
+// of the squared currents everywhere, as all that Joule heat warms the sink.
 func (s *Surrogate) inputs(a *Array, currents []float64) []float32 {
-	x := make([]float32, 0, 2*len(currents))
+	x := make([]float32, 0, 3*len(currents))
 	for _, t := range s.hottest(a.watchedOff()) {
 		x = append(x, float32((t-a.Model.Config.Ambient)/kelvinScale))
 	}
+	squares := 0.0
 	for k, i := range currents {
-		x = append(x, float32(2*i/a.Tiles[k].MaxCurrent))
+		share := currentScale * i / a.Tiles[k].MaxCurrent
+		x = append(x, float32(share))
+		squares += share * share / float64(len(currents))
+	}
+	for range currents {
+		x = append(x, float32(squares))
 	}
 	return x
 }
@@ -236,7 +239,7 @@ func (s *Surrogate) fit(ctx context.Context, x, y []float32, random *rand.Rand) 
 	if err != nil {
 		return err
 	}
-	size := 2 * len(s.Array.Tiles)
+	in, size := 3*len(s.Array.Tiles), 2*len(s.Array.Tiles)
 	trained := int(float64(s.Examples) * (1 - surrogateHeldOut))
 	batch := nn.Batch[float32]{N: min(surrogateBatch, trained)}
 	for step := range s.Steps {
@@ -247,7 +250,7 @@ func (s *Surrogate) fit(ctx context.Context, x, y []float32, random *rand.Rand) 
 		batch.X, batch.Y = batch.X[:0], batch.Y[:0]
 		for range batch.N {
 			i := random.IntN(trained)
-			batch.X, batch.Y = append(batch.X, x[i*size:(i+1)*size]...), append(batch.Y, y[i*size:(i+1)*size]...)
+			batch.X, batch.Y = append(batch.X, x[i*in:(i+1)*in]...), append(batch.Y, y[i*size:(i+1)*size]...)
 		}
 		if _, err := s.Network.Backward(batch, nil); err != nil {
 			return fmt.Errorf("surrogate: step %d: %w", step, err)
@@ -259,8 +262,9 @@ func (s *Surrogate) fit(ctx context.Context, x, y []float32, random *rand.Rand) 
 
 // predict returns the network's maps for examples of inputs.
 func (s *Surrogate) predict(x []float32) ([]float32, error) {
-	size := 2 * len(s.Array.Tiles)
-	if _, err := s.Network.Energy(nn.Batch[float32]{N: len(x) / size, X: x, Y: make([]float32, len(x))}); err != nil {
+	tiles := len(s.Array.Tiles)
+	n := len(x) / (3 * tiles)
+	if _, err := s.Network.Energy(nn.Batch[float32]{N: n, X: x, Y: make([]float32, 2*tiles*n)}); err != nil {
 		return nil, fmt.Errorf("surrogate: %w", err)
 	}
 	return s.Network.Outputs(), nil
@@ -269,22 +273,22 @@ func (s *Surrogate) predict(x []float32) ([]float32, error) {
 // judge measures the errors on the examples that were held out.
 func (s *Surrogate) judge(x, y []float32) error {
 	tiles := len(s.Array.Tiles)
-	size := 2 * tiles
-	from := int(float64(s.Examples)*(1-surrogateHeldOut)) * size
-	predicted, err := s.predict(x[from:])
+	from := int(float64(s.Examples) * (1 - surrogateHeldOut))
+	n := s.Examples - from
+	x, y = x[3*tiles*from:], y[2*tiles*from:]
+	predicted, err := s.predict(x)
 	if err != nil {
 		return err
 	}
 	var temperature, power, peak float64
-	n := (len(x) - from) / size
 	for e := range n {
-		at := e * size
+		at := 2 * tiles * e
 		highest, guessed := math.Inf(-1), math.Inf(-1)
 		for k := range tiles {
-			off := float64(x[from+at+k])
-			temperature += math.Pow(float64(predicted[at+k]-y[from+at+k]), 2)
-			power += math.Pow(float64(predicted[at+tiles+k]-y[from+at+tiles+k]), 2)
-			highest, guessed = max(highest, off+float64(y[from+at+k])), max(guessed, off+float64(predicted[at+k]))
+			off := float64(x[3*tiles*e+k])
+			temperature += math.Pow(float64(predicted[at+k]-y[at+k]), 2)
+			power += math.Pow(float64(predicted[at+tiles+k]-y[at+tiles+k]), 2)
+			highest, guessed = max(highest, off+float64(y[at+k])), max(guessed, off+float64(predicted[at+k]))
 		}
 		peak += math.Pow(highest-guessed, 2)
 	}
@@ -306,11 +310,12 @@ const (
 	searchBest   = 24
 )
 
-// Optimise chooses currents by the surrogate alone, with the cross-entropy method
+// Optimise chooses the currents of the array that it learned from, or of one with other
+// powers (WithPower), by the surrogate alone, with the cross-entropy method
 // (Rubinstein, Methodology and Computing in Applied Probability 1, 127, 1999), and
-// then solves once, exactly, for what they do.
-func (s *Surrogate) Optimise(ctx context.Context, maxPower float64, seed uint64) (solution *Solution, expected float64, err error) {
-	a, random := s.Array, rand.New(rand.NewPCG(seed, 1))
+// then solves once, exactly, for what they do and what it expected of them.
+func (s *Surrogate) Optimise(ctx context.Context, a *Array, maxPower float64, seed uint64) (solution *Solution, expected float64, err error) {
+	random := rand.New(rand.NewPCG(seed, 1))
 	tiles := len(a.Tiles)
 	mean, spread := make([]float64, tiles), make([]float64, tiles)
 	for k := range mean {
@@ -340,7 +345,7 @@ func (s *Surrogate) Optimise(ctx context.Context, maxPower float64, seed uint64)
 			at := 2 * tiles * g
 			guesses[g].peak = math.Inf(-1)
 			for k := range tiles {
-				guesses[g].peak = max(guesses[g].peak, a.Model.Config.Ambient+kelvinScale*float64(x[at+k]+y[at+k]))
+				guesses[g].peak = max(guesses[g].peak, a.Model.Config.Ambient+kelvinScale*float64(x[3*tiles*g+k]+y[at+k]))
 				guesses[g].power += s.powerScale * float64(y[at+tiles+k])
 			}
 		}

@@ -161,6 +161,7 @@ type coolBlock struct {
 // coolOverTime is the temperature of the chip's blocks after every interval.
 type coolOverTime struct {
 	Interval float64     `json:"interval_s"`
+	PeakTime float64     `json:"peak_s"` // when the peak is reached, at the end of an interval
 	Names    []string    `json:"names"`
 	Kelvin   [][]float64 `json:"temperatures_k"`
 }
@@ -184,15 +185,19 @@ func runCoolMap(cmd *cobra.Command, f chipFlags, transient bool) error {
 	var interrupted error
 	if transient {
 		var last []float64
-		d.Transient, last, interrupted = overTime(cmd.Context(), c, kelvin)
+		var peak coolPeak
+		d.Transient, peak, last, interrupted = overTime(cmd.Context(), c, kelvin)
 		if interrupted != nil && !errors.Is(interrupted, context.Canceled) {
 			return interrupted
 		}
 		if d.Partial = interrupted != nil; last != nil {
 			kelvin = last
 		}
+		d.Peak = peak
 	}
-	d.Peak.Kelvin, d.Peak.Where = m.Peak(kelvin)
+	if d.Peak.Where == "" {
+		d.Peak.Kelvin, d.Peak.Where = m.Peak(kelvin)
+	}
 	for _, t := range m.Temperatures(kelvin) {
 		d.Blocks = append(d.Blocks, coolBlock{t.Name, t.Kelvin})
 	}
@@ -215,8 +220,8 @@ func runCoolMap(cmd *cobra.Command, f chipFlags, transient bool) error {
 	return errors.Join(d.print(cmd.OutOrStdout(), m.Temperatures(kelvin)), interrupted)
 }
 
-// overTime follows the trace from a steady state.
-func overTime(ctx context.Context, c *chip, start []float64) (t *coolOverTime, last []float64, err error) {
+// overTime follows the trace from a steady state. The peak is the highest of all intervals.
+func overTime(ctx context.Context, c *chip, start []float64) (t *coolOverTime, peak coolPeak, last []float64, err error) {
 	t = &coolOverTime{Interval: c.model.Config.Interval, Kelvin: [][]float64{}}
 	for _, b := range c.model.Temperatures(start) {
 		if b.Die {
@@ -239,17 +244,20 @@ func overTime(ctx context.Context, c *chip, start []float64) (t *coolOverTime, l
 			}
 		}
 		t.Kelvin = append(t.Kelvin, row)
+		if k, where := c.model.Peak(kelvin); k > peak.Kelvin {
+			peak, t.PeakTime = coolPeak{k, where}, float64(len(t.Kelvin))*t.Interval
+		}
 	})
-	return t, last, err
+	return t, peak, last, err
 }
 
 func (d *coolMap) print(out io.Writer, list []cooling.Temperature) error {
-	when := "steady"
-	if d.Transient != nil {
-		when = fmt.Sprintf("after %d intervals of %g s", len(d.Transient.Kelvin), d.Transient.Interval)
+	when, at, column := "steady", "", "temperature (K)"
+	if t := d.Transient; t != nil {
+		when, at, column = fmt.Sprintf("%d intervals of %g s", len(t.Kelvin), t.Interval), fmt.Sprintf(" after %.4g s", t.PeakTime), "at the end (K)"
 	}
-	fmt.Fprintf(out, "%.4g W, ambient %.2f K, %s, %s, %.2g s\npeak %.2f K (%.2f °C) in %s\n\n", d.Power, d.Ambient, when, d.Solver, d.Seconds, d.Peak.Kelvin, d.Peak.Kelvin-273.15, d.Peak.Where)
-	t := report.Table{Columns: []string{"block", "temperature (K)", "(°C)"}}
+	fmt.Fprintf(out, "%.4g W, ambient %.2f K, %s, %s, %.2g s\npeak %.2f K (%.2f °C) in %s%s\n\n", d.Power, d.Ambient, when, d.Solver, d.Seconds, d.Peak.Kelvin, d.Peak.Kelvin-273.15, d.Peak.Where, at)
+	t := report.Table{Columns: []string{"block", column, "(°C)"}}
 	for _, b := range list {
 		if b.Die {
 			t.Rows = append(t.Rows, []string{b.Name, fmt.Sprintf("%.2f", b.Kelvin), fmt.Sprintf("%.2f", b.Kelvin-273.15)})

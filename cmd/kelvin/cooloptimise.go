@@ -169,7 +169,7 @@ func (f *coolOptimiseFlags) choose(ctx context.Context, a *cooling.Array) (*cool
 	if err != nil {
 		return nil, nil, err
 	}
-	s, expected, err := learned.Optimise(ctx, f.options.MaxPower, f.seed)
+	s, expected, err := learned.Optimise(ctx, a, f.options.MaxPower, f.seed)
 	return s, &coolSurrogate{f.seed, learned.Examples, learned.Training.Seconds(), learned.Error, learned.PeakError, learned.Power, expected}, err
 }
 
@@ -217,21 +217,24 @@ func newCoolOptimum(c *chip, tiles []cooling.Tile, s *cooling.Solution, off floa
 	return d
 }
 
+func (d *coolOptimum) proof() string {
+	switch {
+	case d.Proved:
+		return fmt.Sprintf("proved: nothing is cooler by %g K", cooling.Tolerance)
+	case d.Bound != nil:
+		return fmt.Sprintf("not proved: nothing is below %.3f K", *d.Bound)
+	}
+	return "not proved"
+}
+
 func (d *coolOptimum) print(out io.Writer, ambient float64) error {
 	fmt.Fprintf(out, "peak %.2f K without coolers, %.2f K with coolers that are off, %.2f K with the best currents\n", d.Before.Kelvin, d.Off.Kelvin, d.After.Kelvin)
 	fmt.Fprintf(out, "that is %.1f %% of the %.2f K above the ambient, %.1f %% of the °C\n", 100*d.AboveBefore, d.Before.Kelvin-ambient, 100*d.Celsius)
-	proof := "not proved"
-	switch {
-	case d.Proved:
-		proof = fmt.Sprintf("proved: nothing is cooler by %g K", cooling.Tolerance)
-	case d.Bound != nil:
-		proof = fmt.Sprintf("not proved: nothing is below %.3f K", *d.Bound)
-	}
 	if l := d.Surrogate; l != nil {
 		fmt.Fprintf(out, "chosen by a surrogate, trained in %.1f s on %d examples, seed %d: its errors are %.2f K of a tile, %.2f K of the peak, %.3f W; it expected %.2f K\n",
 			l.Training, l.Examples, l.Seed, l.Error, l.PeakError, l.Power, l.Expected)
 	}
-	fmt.Fprintf(out, "coolers draw %.3f W, coefficient of performance %s; %s; %.2g s, %d solutions\n\n", d.TECPower, orDash("%.2f", d.COP), proof, d.Seconds, d.Evaluations)
+	fmt.Fprintf(out, "coolers draw %.3f W, coefficient of performance %s; %s; %.2g s, %d solutions\n\n", d.TECPower, orDash("%.2f", d.COP), d.proof(), d.Seconds, d.Evaluations)
 	t := report.Table{Columns: []string{"row", "column", "current (A)", "power (W)", "heat taken (W)"}}
 	for _, tile := range d.Tiles {
 		if tile.Current > 0 {
@@ -255,6 +258,9 @@ func (d *coolOptimum) writeHTML(path string, c *chip, tiles []cooling.Tile, befo
 	}
 	charts := append(c.maps(before, ", without coolers", after), c.maps(after, ", with coolers", before)...)
 	page := report.Page{Title: "Thermoelectric coolers", Lead: fmt.Sprintf("The peak falls from %.2f K to %.2f K for %.3f W.", d.Before.Kelvin, d.After.Kelvin, d.TECPower),
+		Facts: []report.Fact{{Label: "peak with coolers off", Value: fmt.Sprintf("%.2f K", d.Off.Kelvin)},
+			{Label: "reduction", Value: fmt.Sprintf("%.1f %% of the K above the ambient, %.1f %% of the °C", 100*d.AboveBefore, 100*d.Celsius)},
+			{Label: "coefficient of performance", Value: orDash("%.2f", d.COP)}, {Label: "proof", Value: d.proof()}},
 		Findings: d.Findings, Sections: []report.Section{{Title: "Currents", Charts: append(charts[:0:0], currents)}, {Title: "Temperatures", Charts: charts}}}
 	return page.WriteFile(path)
 }
