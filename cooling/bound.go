@@ -287,19 +287,32 @@ func (o *optimiser) extreme(n network, cold, hot, joule []float64) (at []float64
 	return n.solve(&factor, diagonal, source)
 }
 
-// hold factors the network with the chip held at a temperature.
+// hold factors the network with the chip held at a temperature: its nodes are cut out.
 func (o *optimiser) hold(kelvin float64) error {
-	const strong = 1e6 // W/K: as good as fixed
 	m := o.Model
 	toward, source := slices.Clone(m.toward), slices.Clone(o.Power)
 	for i, g := range m.toward {
 		source[i] += g * m.Config.Ambient
 	}
+	held := make([]bool, len(toward))
 	for _, i := range o.watched {
-		toward[i] += strong
-		source[i] = strong * kelvin
+		held[i], toward[i], source[i] = true, 1, kelvin
 	}
-	f, err := factorise(toward, m.edges, m.order)
+	edges := make([]edge, 0, len(m.edges))
+	for _, e := range m.edges {
+		switch {
+		case held[e.i] && held[e.j]:
+		case held[e.i]:
+			toward[e.j] += e.g
+			source[e.j] += e.g * kelvin
+		case held[e.j]:
+			toward[e.i] += e.g
+			source[e.i] += e.g * kelvin
+		default:
+			edges = append(edges, e)
+		}
+	}
+	f, err := factorise(toward, edges, m.order)
 	if err != nil {
 		return err
 	}
