@@ -49,12 +49,16 @@ func HeatCapacity(ctx context.Context, density func(chain int) (Density, error),
 	if len(sorted) < 2 || !(sorted[0] > 0) || math.IsInf(sorted[len(sorted)-1], 0) || len(slices.Compact(slices.Clone(sorted))) != len(sorted) {
 		return nil, fmt.Errorf("heat capacity: expected at least two different temperatures above 0, got %v", temperatures)
 	}
-	o.Thin = 1 // blocks of energies would hide a part of their variance
+	// The parameters of a network, every one at every draw, would fill the memory.
+	radii := func(chain int) (Density, error) {
+		d, err := density(chain)
+		return radius{d}, err
+	}
 	curve := &CapacityCurve{}
 	var cancelled error
 	for i := len(sorted) - 1; i >= 0; i-- {
 		o.Temperature = sorted[i]
-		r, err := Run(ctx, density, kernel, o)
+		r, err := Run(ctx, radii, kernel, o)
 		if err != nil {
 			err = fmt.Errorf("heat capacity at T = %g: %w", sorted[i], err)
 			if len(curve.Points) == 0 || ctx.Err() == nil {
@@ -74,6 +78,12 @@ func HeatCapacity(ctx context.Context, density func(chain int) (Density, error),
 	curve.findPeaks(rand.New(rand.NewPCG(o.Seed, math.MaxUint64)))
 	return curve, cancelled
 }
+
+// A radius is a density that reports the length of its parameters, squared.
+type radius struct{ Density }
+
+func (radius) Names() []string             { return []string{"squared length"} }
+func (radius) Report(theta, out []float64) { out[0] = sumSquares(theta) }
 
 // integrate fills in the entropies: S₂ − S₁ = ∫ dU/T, with U linear between two
 // temperatures, as that of a quadratic is. This is linear in the energies, so

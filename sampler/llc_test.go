@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"math"
+	"math/rand/v2"
 	"testing"
 )
 
@@ -100,6 +101,44 @@ func TestLearningCoefficients(t *testing.T) {
 		t.Logf("%s: %v, theory %.4f; %v", c.name, v, c.want, l.Zeroth.Reason)
 		if math.Abs(v.Value-c.want) > 2*v.StdErr || v.StdErr > 0.05*c.want || !v.Valid() {
 			t.Errorf("%s: %v, theory %.4f", c.name, v, c.want)
+		}
+	}
+}
+
+// The burn-in is what a series needs to forget its beginning: nothing of one in
+// equilibrium, what falls of one that falls, and no answer while it does.
+func TestBurnIn(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 3))
+	for _, c := range []struct {
+		falls   int
+		most    int
+		settled bool
+		atLeast int
+	}{{0, 150, true, 0}, {200, 400, true, 100}, {10000, 500, false, 500}} {
+		chains := make([][]float64, 4)
+		for i := range chains {
+			for n := range 1000 {
+				chains[i] = append(chains[i], rng.NormFloat64()+20*max(1-float64(n)/float64(max(c.falls, 1)), 0))
+			}
+		}
+		if got, settled := burnIn(chains); got < c.atLeast || got > c.most || settled != c.settled {
+			t.Errorf("falls for %d draws: burn-in %d, settled %v", c.falls, got, settled)
+		}
+	}
+}
+
+// Chains that begin far from where they settle, without a warm-up: the reading
+// is refused or the way there is left out, and never counted.
+func TestLearningCoefficientWithoutWarmup(t *testing.T) {
+	d := reducedRank{5, 3, 5}
+	for _, draws := range []int{30, 600} {
+		o := LLCOptions{Options: Options{Draws: draws, Temperature: 1e-6, Seed: 1}, Localisation: 1}
+		l, err := LearningCoefficient(context.Background(), shared(d), NUTS{StepSize: 0.3, MaxDepth: 7}, make([]float64, d.Dim()), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if t.Logf("%d draws: %v, burn-in %d, %v", draws, l.Value, l.BurnIn, l.Findings); l.Value.Valid() && math.Abs(l.Value.Value-6.5) > 4*l.Value.StdErr {
+			t.Errorf("%d draws: %v counts as valid", draws, l.Value)
 		}
 	}
 }

@@ -63,6 +63,14 @@ func (e *NetworkEnergy) Minibatches(size int, rng *rand.Rand) error {
 	return nil
 }
 
+// Skip passes over the next minibatches, as if so many had been drawn: a stored
+// chain goes on with those that it has not seen.
+func (e *NetworkEnergy) Skip(minibatches int) {
+	for range minibatches {
+		e.advance()
+	}
+}
+
 // Theta returns the network's own parameters, a place to start from.
 func (e *NetworkEnergy) Theta() []float64 {
 	theta := make([]float64, len(e.network.Params))
@@ -117,15 +125,21 @@ func (e *NetworkEnergy) load(theta []float64) {
 	}
 }
 
-// draw fills the next minibatch. An epoch that does not divide evenly leaves its
-// last examples out, which a new shuffle makes up for.
-func (e *NetworkEnergy) draw() nn.Batch[float32] {
+// advance returns the examples of the next minibatch. An epoch that does not
+// divide evenly leaves its last examples out, which a new shuffle makes up for.
+func (e *NetworkEnergy) advance() []int {
 	if e.next+e.size > len(e.order) {
 		e.rng.Shuffle(len(e.order), func(i, j int) { e.order[i], e.order[j] = e.order[j], e.order[i] })
 		e.next = 0
 	}
+	e.next += e.size
+	return e.order[e.next-e.size : e.next]
+}
+
+// draw fills the next minibatch.
+func (e *NetworkEnergy) draw() nn.Batch[float32] {
 	features, positions, outputs := e.set.Features(), e.set.Positions(), e.set.Outputs
-	for i, at := range e.order[e.next : e.next+e.size] {
+	for i, at := range e.advance() {
 		copy(e.part.X[i*features:(i+1)*features], e.set.X[at*features:])
 		if e.part.Labels != nil {
 			copy(e.part.Labels[i*positions:(i+1)*positions], e.set.Labels[at*positions:])
@@ -134,6 +148,5 @@ func (e *NetworkEnergy) draw() nn.Batch[float32] {
 			copy(e.part.Y[i*outputs:(i+1)*outputs], e.set.Y[at*outputs:])
 		}
 	}
-	e.next += e.size
 	return e.part
 }

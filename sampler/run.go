@@ -16,7 +16,7 @@ type Options struct {
 	Chains      int     // run side by side; 0: 4
 	Warmup      int     // steps before the first draw; 0: none
 	Draws       int     // steps after them, per chain; at least 1
-	Thin        int     // steps per draw that is kept in memory; 0: as few as keep at most 10000 draws
+	Thin        int     // steps per draw that is kept in memory; 0: as Thinning says
 	Temperature float64 // T of exp(−E/T); 0: 1
 	Seed        uint64
 	Dense       bool // the warm-up of HMC and NUTS estimates a dense metric
@@ -47,6 +47,7 @@ type Chain struct {
 	Draws       []float64 `json:"draws"` // kept draws × names, row-major
 	Moments     moments   `json:"moments"`
 	Energy      []float64 `json:"energy"`              // trace of E
+	Energy2     []float64 `json:"energy2,omitempty"`   // trace of E², of thinned chains
 	Virial      []float64 `json:"virial"`              // trace of (θ − m)·∇E/k, m the mean of the warm-up
 	Gradient2   []float64 `json:"gradient2"`           // trace of Σ wᵢ gᵢ²/k, w the variances of the warm-up over T
 	Kinetic     []float64 `json:"kinetic,omitempty"`   // trace of |p|²/(mass·k); kernels with momenta
@@ -81,7 +82,14 @@ func (c *Chain) BFMI() float64 {
 	return c.SumChange / c.Total.M2[0]
 }
 
-// complete fills in what 0 stands for and checks the rest.
+// Thinning returns the fewest steps per kept draw with which a chain keeps at
+// most 10,000 draws of so many quantities each, and at most 2²⁴ numbers (128 MB).
+func Thinning(steps, quantities int) int {
+	most := min(10000, max(1<<24/max(quantities, 1), 1))
+	return max((steps+most-1)/most, 1)
+}
+
+// complete fills in what 0 stands for, but for Thin, and checks the rest.
 func (o *Options) complete() error {
 	if o.Chains == 0 {
 		o.Chains = 4
@@ -89,17 +97,18 @@ func (o *Options) complete() error {
 	if o.Temperature == 0 {
 		o.Temperature = 1
 	}
-	if o.Thin == 0 {
-		o.Thin = max((o.Draws+9999)/10000, 1)
-	}
-	if o.Chains < 1 || o.Draws < 1 || o.Warmup < 0 || o.Thin < 1 {
+	if o.Chains < 1 || o.Draws < 1 || o.Warmup < 0 || o.Thin < 0 {
 		return fmt.Errorf("expected at least 1 chain, 1 draw and 1 step per kept draw, got %d, %d, %d (warm-up %d)", o.Chains, o.Draws, o.Thin, o.Warmup)
 	}
 	return nil
 }
 
 func newResult(d Density, o Options) *Result {
-	return &Result{Names: namesOf(d), Seed: o.Seed, Temperature: o.Temperature, Warmup: o.Warmup, Thin: o.Thin,
+	names := namesOf(d)
+	if o.Thin == 0 {
+		o.Thin = Thinning(o.Draws, len(names))
+	}
+	return &Result{Names: names, Seed: o.Seed, Temperature: o.Temperature, Warmup: o.Warmup, Thin: o.Thin,
 		Curvature: o.Curvature, Chains: make([]*Chain, o.Chains)}
 }
 
@@ -160,6 +169,14 @@ func makeDensities(density func(int) (Density, error), chains int) ([]Density, e
 		}
 	}
 	return ds, nil
+}
+
+// Quantities returns how many numbers a draw of the density has.
+func Quantities(d Density) int {
+	if r, ok := d.(Reporter); ok {
+		return len(r.Names())
+	}
+	return d.Dim()
 }
 
 func namesOf(d Density) []string {
@@ -296,11 +313,11 @@ func (c *Chain) draw(ctx context.Context, d Density, total int, r *Result, progr
 // A recorder adds steps to a chain.
 type recorder struct {
 	*Chain
-	d                                  Density
-	reporter                           Reporter
-	out                                []float64
-	result                             *Result
-	energy, virial, gradient2, kinetic float64 // sums over the open block
+	d                                           Density
+	reporter                                    Reporter
+	out                                         []float64
+	result                                      *Result
+	energy, energy2, virial, gradient2, kinetic float64 // sums over the open block
 }
 
 func (c *recorder) record(info Info, rng *rand.Rand) error {
@@ -349,6 +366,7 @@ func (c *recorder) accumulate(info Info) {
 	}
 	k := float64(len(s.Theta))
 	c.energy += s.Energy
+	c.energy2 += s.Energy * s.Energy
 	c.virial += virial / k
 	c.gradient2 += gradient2 / k
 	c.kinetic += info.Kinetic
@@ -359,6 +377,9 @@ func (c *recorder) keep(rng *rand.Rand) {
 	n := float64(c.result.Thin)
 	c.Draws = append(c.Draws, c.out...)
 	c.Energy = append(c.Energy, c.energy/n)
+	if n > 1 {
+		c.Energy2 = append(c.Energy2, c.energy2/n)
+	}
 	c.Virial = append(c.Virial, c.virial/n)
 	c.Gradient2 = append(c.Gradient2, c.gradient2/n)
 	if c.State.Momentum != nil {
@@ -367,7 +388,7 @@ func (c *recorder) keep(rng *rand.Rand) {
 	if c.result.Curvature {
 		c.Curvature = append(c.Chain.Curvature, weightedTrace(c.d, c.State, c.Weights, rng))
 	}
-	c.energy, c.virial, c.gradient2, c.kinetic = 0, 0, 0, 0
+	c.energy, c.energy2, c.virial, c.gradient2, c.kinetic = 0, 0, 0, 0, 0
 }
 
 // weightedTrace is one Hutchinson estimate of Σ wᵢ Hᵢᵢ/k: v·H·v with vᵢ = ±√wᵢ,

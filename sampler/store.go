@@ -92,6 +92,9 @@ func (r *Result) checkChain(c *Chain) error {
 			return fmt.Errorf("%s: expected %d values, got %d", f.name, f.want, f.got)
 		}
 	}
+	if squares := len(c.Energy2); r.Thin > 1 && squares != kept {
+		return fmt.Errorf("energy2: expected %d values, got %d", kept, squares)
+	}
 	if n := len(c.Kinetic); n != 0 && n != kept || len(c.Curvature) != 0 && len(c.Curvature) != kept {
 		return fmt.Errorf("expected traces of %d values", kept)
 	}

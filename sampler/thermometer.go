@@ -46,17 +46,20 @@ func (r *Result) Energy() thermo.Reading {
 }
 
 // HeatCapacity returns C = Var(E)/T² (docs/theory.md, T8), which in equilibrium
-// equals dU/dT. A thinned result averages E over blocks, which hides a part of
-// its variance: then the reading is not valid.
+// equals dU/dT. Of a thinned result too all steps count.
 func (r *Result) HeatCapacity() thermo.Reading {
 	energies := r.series(func(c *Chain) []float64 { return c.Energy })
 	mean := stat.Mean(slices.Concat(energies...), nil)
-	squares := transform(energies, func(e float64) float64 { return (e - mean) * (e - mean) / (r.Temperature * r.Temperature) })
-	c := estimate("heat capacity", "1", squares)
-	if r.Thin > 1 {
-		c.Invalid = "the energy was averaged over the thinned steps"
+	t2 := r.Temperature * r.Temperature
+	squares := transform(energies, func(e float64) float64 { return (e - mean) * (e - mean) / t2 })
+	if r.Thin > 1 { // what the means of blocks leave out
+		for i, block := range r.series(func(c *Chain) []float64 { return c.Energy2 }) {
+			for j, e2 := range block {
+				squares[i][j] += max(e2-energies[i][j]*energies[i][j], 0) / t2
+			}
+		}
 	}
-	return c
+	return estimate("heat capacity", "1", squares)
 }
 
 func (r *Result) reading(name, unit string, trace func(*Chain) []float64) thermo.Reading {

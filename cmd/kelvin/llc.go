@@ -32,7 +32,8 @@ func newLLCCommand() *cobra.Command {
 		Long: `Reads the local learning coefficient nβ(⟨L⟩ - L(w*)) at the weights of a trained
 network: how many parameters, halved, the loss really constrains there. Chains
 of NUTS sample exp(-nβL - γ|w - w*|²/2) with the gradient of all examples, so
-there is no bias of a step size; thermometers check that they are in
+there is no bias of a step size. As many of their first draws are left out as
+leaves most independent ones. Thermometers check that the chains are in
 equilibrium, and the reading is refused when they are not.`,
 		Example: "  kelvin llc runs/digits --data digits.npz\n" +
 			"  kelvin llc model.safetensors --arch 64-16-10:tanh --data digits.npz --layers --json",
@@ -80,7 +81,8 @@ type llcDocument struct {
 	Localisation float64          `json:"localisation"`
 	Chains       int              `json:"chains"`
 	Warmup       int              `json:"warmup"`
-	Draws        int              `json:"draws"`
+	Draws        int              `json:"draws"`     // of each chain, the burn-in among them
+	BurnIn       int              `json:"burn_in"`   // first draws that are left out
 	Loss         float64          `json:"loss"`      // L(w*), mean over the examples
 	MeanLoss     thermo.Reading   `json:"mean_loss"` // ⟨L⟩
 	Layers       []llcLayer       `json:"layers"`
@@ -94,6 +96,7 @@ type llcLayer struct {
 	Name       string         `json:"name"`
 	Parameters int            `json:"parameters"`
 	LLC        thermo.Reading `json:"llc"`
+	BurnIn     int            `json:"burn_in"`
 }
 
 func runLLC(cmd *cobra.Command, path string, f llcFlags) error {
@@ -149,7 +152,7 @@ func (f llcFlags) read(ctx context.Context, network *nn.Network[float32], set *d
 	}
 	n := float64(set.N)
 	d := &llcDocument{Schema: schema, Seed: f.seed, LLC: l.Value, Beta: l.Beta, Examples: set.N, Parameters: len(theta),
-		Localisation: f.localisation, Chains: len(l.Chains.Chains), Warmup: f.warmup, Draws: len(l.Chains.Chain(0)[0]), Loss: l.Minimum / n,
+		Localisation: f.localisation, Chains: len(l.Chains.Chains), Warmup: f.warmup, Draws: l.BurnIn + len(l.Chains.Chain(0)[0]), BurnIn: l.BurnIn, Loss: l.Minimum / n,
 		MeanLoss: l.Energy, Layers: []llcLayer{}, Equilibrium: l.Zeroth, Thermometers: l.Chains.Thermometers(),
 		Findings: slices.DeleteFunc(l.Findings, func(f thermo.Finding) bool { return f.ID == "shallow-trees" })} // it costs time alone
 	d.MeanLoss.Name, d.MeanLoss.Value, d.MeanLoss.StdErr = "mean loss", l.Energy.Value/n, l.Energy.StdErr/n
@@ -169,7 +172,7 @@ func (f llcFlags) read(ctx context.Context, network *nn.Network[float32], set *d
 			return d, fmt.Errorf("layer %q: %w", g.Name, err)
 		}
 		l.Value.Group = g.Name
-		d.Layers = append(d.Layers, llcLayer{g.Name, g.Size, l.Value})
+		d.Layers = append(d.Layers, llcLayer{g.Name, g.Size, l.Value, l.BurnIn})
 	}
 	return d, nil
 }
@@ -183,6 +186,7 @@ func (d *llcDocument) print(w io.Writer) error {
 	fmt.Fprintf(t, "loss\t%.6g at the weights, %v in the chains\n", d.Loss, thermo.FormatError(d.MeanLoss.Value, d.MeanLoss.StdErr))
 	fmt.Fprintf(t, "beta\t%.6g (temperature %.6g), n = %d, localisation %g\n", d.Beta, 1/d.Beta, d.Examples, d.Localisation)
 	fmt.Fprintf(t, "chains\t%d × %d draws after %d steps of warm-up, seed %d\n", d.Chains, d.Draws, d.Warmup, d.Seed)
+	fmt.Fprintf(t, "burn-in\t%d of the draws, chosen to leave most independent ones\n", d.BurnIn)
 	for _, reading := range d.Thermometers {
 		fmt.Fprintf(t, "%s\t%v\n", reading.Name, reading)
 	}

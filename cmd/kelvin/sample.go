@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -50,12 +51,12 @@ normals (docs/commands/sample.md). The draws are checked by R-hat, effective
 sample sizes, divergences, and by thermometers: a sampler that runs at another
 temperature than it was asked for is found out.
 
-With --out the draws are stored, and the same command continues a run that was
-interrupted, or asked for fewer draws, as if it had not stopped.
-
 With --net it draws the parameters of a classifier at each temperature, E the
 sum of the losses plus the prior, and scores the posterior predictive: the
-cold-posterior curve.`,
+cold-posterior curve.
+
+With --out the draws are stored, and the same command continues a run that was
+interrupted, or asked for fewer draws, as if it had not stopped.`,
 		Example: "  kelvin sample --model schools.json --data schools-data.json\n" +
 			"  kelvin sample --model schools.json --data schools-data.json --sampler sgld --step 0.01 --temperature 0.75 --json\n" +
 			"  kelvin sample --net model.safetensors --arch 2-8-2:tanh --data train.npz --test test.npz --temperature 1,0.1,0.01 --html curve.html",
@@ -73,11 +74,10 @@ cold-posterior curve.`,
 				return err
 			}
 			if f.net != "" {
-				if out != "" || s.Hottest != 0 || s.Dense {
-					return usagef("--out, --hottest and --dense do not go with --net")
+				if s.Hottest != 0 || s.Dense {
+					return usagef("--hottest and --dense do not go with --net")
 				}
-				f.data = data
-				f.html = html
+				f.data, f.out, f.html = data, out, html
 				return runSampleNetwork(cmd, s, f, temperatures, draws, asJSON)
 			}
 			if len(temperatures) != 1 {
@@ -124,14 +124,14 @@ cold-posterior curve.`,
 	flags.IntVar(&s.Chains, "chains", 4, "chains, run in parallel")
 	flags.IntVar(&s.Warmup, "warmup", 1000, "steps before the draws")
 	flags.IntVar(&draws, "draws", 1000, "steps after them, per chain")
-	flags.IntVar(&s.Thin, "thin", 1, "steps per draw that is kept")
+	flags.IntVar(&s.Thin, "thin", 0, "steps per draw that is kept (default: as few as keep at most 10,000 draws and 128 MB a chain)")
 	flags.Float64Var(&s.Step, "step", 0, "step size; needed by sgld, psgld, sghmc and sgnht, tuned by the warm-up of the others")
 	flags.IntVar(&s.Leapfrog, "leapfrog", 10, "mean leapfrog steps of hmc")
 	flags.Float64Var(&s.Friction, "friction", 1, "friction of sghmc, diffusion of sgnht")
 	flags.BoolVar(&s.Dense, "dense", false, "tune a dense metric instead of a diagonal one (hmc, nuts)")
 	flags.Float64Var(&s.Hottest, "hottest", 0, "parallel tempering up to this temperature")
 	flags.IntVar(&s.Rungs, "rungs", 8, "temperatures of parallel tempering")
-	flags.StringVar(&out, "out", "", "folder for the draws (draws.npz) and to continue from (state.json)")
+	flags.StringVar(&out, "out", "", "folder for the draws (draws.npz) and to continue from (state.json); with --net one inside it per temperature")
 	flags.StringVar(&html, "html", "", "write a report to this `file`")
 	flags.Uint64Var(&s.Seed, "seed", 0, "seed of everything random")
 	flags.BoolVar(&asJSON, "json", false, "print one JSON document")
@@ -146,8 +146,8 @@ func (s *sampleSettings) check(draws int) error {
 		return usagef("--sampler: expected one of %s, got %q", strings.Join(samplerNames, ", "), s.Sampler)
 	case !(s.Temperature > 0) || math.IsInf(s.Temperature, 0):
 		return usagef("--temperature: expected a number above 0, got %v", s.Temperature)
-	case s.Chains < 1 || draws < 1 || s.Thin < 1 || s.Warmup < 0:
-		return usagef("expected --chains, --draws and --thin from 1 and --warmup from 0")
+	case s.Chains < 1 || draws < 1 || s.Thin < 0 || s.Warmup < 0:
+		return usagef("expected --chains and --draws from 1, --thin and --warmup from 0")
 	case s.Hottest != 0 && (!(s.Hottest > s.Temperature) || math.IsInf(s.Hottest, 0) || s.Rungs < 2):
 		return usagef("expected --hottest above --temperature and --rungs from 2, got %v and %d", s.Hottest, s.Rungs)
 	}
@@ -245,7 +245,7 @@ func (s *sampleSettings) run(ctx context.Context, draws int, out string, stderr 
 		}
 		r := &sampleResult{t.Result, t}
 		if out != "" {
-			err = errors.Join(err, storeDraws(out, t.Result))
+			err = errors.Join(err, writeDraws(out, drawsByName(t.Result)))
 		}
 		return r, err
 	}
@@ -256,5 +256,14 @@ func (s *sampleSettings) run(ctx context.Context, draws int, out string, stderr 
 		}
 		return &sampleResult{Result: r}, err
 	}
-	return s.runStored(ctx, density, o, out)
+	settings, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	stored := sampleStore{out, settings, func(chain, _ int) (sampler.Density, error) { return density(chain) }, drawsByName}
+	r, err := stored.run(ctx, s.kernel(), o)
+	if r == nil {
+		return nil, err
+	}
+	return &sampleResult{Result: r}, err
 }

@@ -2,11 +2,16 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,8 +26,8 @@ import (
 
 // networkFlags are the flags of kelvin sample --net.
 type networkFlags struct {
-	net, arch, data, test, prior, html string
-	batch                              int
+	net, arch, data, test, prior, out, html string
+	batch                                   int
 }
 
 // parseTemperatureList reads "1,0.1,0.01".
@@ -110,12 +115,10 @@ func runSampleNetwork(cmd *cobra.Command, s sampleSettings, f networkFlags, temp
 	}
 	d := networkDocument{Schema: schema, Model: f.net, Sampler: s.Sampler, Seed: s.Seed, Prior: f.prior, Chains: s.Chains,
 		Warmup: s.Warmup, Draws: draws, Examples: test.N}
-	show := sampleProgress(cmd.ErrOrStderr(), len(temperatures)*s.Chains*(s.Warmup+draws))
-	sample := func(t float64) (*networkPoint, error) {
-		o := sampler.Options{Chains: s.Chains, Warmup: s.Warmup, Draws: draws, Thin: s.Thin, Temperature: t, Seed: s.Seed, Progress: show}
-		return sampleNetworkAt(cmd.Context(), network, set, test, s.networkKernel(), sd, f.batch, o)
-	}
-	if err = d.measure(cmd.Context(), temperatures, sample); len(d.Curve) == 0 || err != nil && !d.Interrupted {
+	b := bayesianNetwork{network: network, set: set, test: test, prior: sd, batch: f.batch, kernel: s.networkKernel(), settings: s, out: f.out,
+		options: sampler.Options{Chains: s.Chains, Warmup: s.Warmup, Draws: draws, Thin: s.Thin, Seed: s.Seed,
+			Progress: sampleProgress(cmd.ErrOrStderr(), len(temperatures)*s.Chains*(s.Warmup+draws))}}
+	if err = d.measure(cmd.Context(), temperatures, b.at); len(d.Curve) == 0 || err != nil && !d.Interrupted {
 		return err
 	}
 	if f.html != "" {
@@ -128,9 +131,9 @@ func runSampleNetwork(cmd *cobra.Command, s sampleSettings, f networkFlags, temp
 }
 
 // measure fills in the curve, up to a cancellation.
-func (d *networkDocument) measure(ctx context.Context, temperatures []float64, sample func(t float64) (*networkPoint, error)) error {
+func (d *networkDocument) measure(ctx context.Context, temperatures []float64, sample func(ctx context.Context, t float64) (*networkPoint, error)) error {
 	for _, t := range temperatures {
-		point, err := sample(t)
+		point, err := sample(ctx, t)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			d.Interrupted = true
@@ -152,24 +155,81 @@ func (s *sampleSettings) networkKernel() sampler.Kernel {
 	return s.kernel()
 }
 
-func sampleNetworkAt(ctx context.Context, network *nn.Network[float32], set, test *dataset.Set, kernel sampler.Kernel, sd float64, batch int, o sampler.Options) (*networkPoint, error) {
-	density := func(chain int) (sampler.Density, error) {
-		d, err := sampler.NewNetworkEnergy(network, set, sd)
-		if err == nil && batch > 0 {
-			err = d.Minibatches(batch, rand.New(rand.NewPCG(o.Seed^0x6d696e69, uint64(chain))))
-		}
+// A bayesianNetwork is what is sampled at every temperature.
+type bayesianNetwork struct {
+	network   *nn.Network[float32]
+	set, test *dataset.Set
+	prior     float64
+	batch     int
+	kernel    sampler.Kernel
+	options   sampler.Options
+	settings  sampleSettings
+	out       string // folder to store in, or ""
+}
+
+// density returns the energy as chain i sees it after so many steps.
+func (b *bayesianNetwork) density(i, steps int) (sampler.Density, error) {
+	d, err := sampler.NewNetworkEnergy(b.network, b.set, b.prior)
+	if err != nil || b.batch == 0 {
 		return d, err
 	}
-	weights := make([]float64, len(network.Params))
-	for i, p := range network.Params {
-		weights[i] = float64(p)
+	if err := d.Minibatches(b.batch, rand.New(rand.NewPCG(b.options.Seed^0x6d696e69, uint64(i)))); err != nil {
+		return nil, err
 	}
-	o.Start = func(int, *rand.Rand) []float64 { return weights }
-	r, err := sampler.Run(ctx, density, kernel, o)
+	if steps > 0 {
+		d.Skip(steps + 1) // one a step, and one to begin with
+	}
+	return d, nil
+}
+
+// draw runs the chains at the temperature of o, or continues those that are stored.
+func (b *bayesianNetwork) draw(ctx context.Context, o sampler.Options) (*sampler.Result, error) {
+	if b.out == "" {
+		return sampler.Run(ctx, func(chain int) (sampler.Density, error) { return b.density(chain, 0) }, b.kernel, o)
+	}
+	settings, err := b.identity(o.Temperature)
 	if err != nil {
 		return nil, err
 	}
-	p, err := sampler.Predict(r, network, test)
+	s := sampleStore{filepath.Join(b.out, fmt.Sprintf("T=%g", o.Temperature)), settings, b.density,
+		func(r *sampler.Result) []dataset.Array { return drawsByTensor(b.network.Groups, r) }}
+	return s.run(ctx, b.kernel, o)
+}
+
+// identity is JSON of all that decides what is drawn, weights and data by their
+// SHA-256.
+func (b *bayesianNetwork) identity(temperature float64) ([]byte, error) {
+	digest := sha256.New()
+	for _, part := range []any{b.network.Params, b.network.State, b.set.X, b.set.Y, b.set.Labels} {
+		if err := binary.Write(digest, binary.LittleEndian, part); err != nil {
+			return nil, err
+		}
+	}
+	s := b.settings
+	s.Temperature = temperature
+	return json.Marshal(struct {
+		sampleSettings
+		Network nn.Spec `json:"network"`
+		Digest  string  `json:"sha256"`
+		Prior   float64 `json:"prior"`
+		Batch   int     `json:"batch"`
+	}{s, b.network.Spec, hex.EncodeToString(digest.Sum(nil)), b.prior, b.batch})
+}
+
+// at samples at one temperature and scores the predictions.
+func (b *bayesianNetwork) at(ctx context.Context, temperature float64) (*networkPoint, error) {
+	o := b.options
+	o.Temperature = temperature
+	weights := make([]float64, len(b.network.Params))
+	for i, p := range b.network.Params {
+		weights[i] = float64(p)
+	}
+	o.Start = func(int, *rand.Rand) []float64 { return weights }
+	r, err := b.draw(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	p, err := sampler.Predict(r, b.network, b.test)
 	if err != nil {
 		return nil, err
 	}

@@ -12,29 +12,46 @@ import (
 	"slices"
 
 	"github.com/kelvin-ml/kelvin/dataset"
+	"github.com/kelvin-ml/kelvin/nn"
 	"github.com/kelvin-ml/kelvin/sampler"
 )
 
-// runStored is run with a state on disk that a later run continues. It is
-// stored ten times during the draws, so a killed run loses a tenth.
-func (s *sampleSettings) runStored(ctx context.Context, density func(int) (sampler.Density, error), o sampler.Options, out string) (*sampleResult, error) {
-	if err := os.MkdirAll(out, 0o755); err != nil {
+// A sampleStore is a folder with the state of a run, which a later run with the
+// same settings continues, and its draws.
+type sampleStore struct {
+	folder   string
+	settings []byte                                          // JSON of all that decides what is drawn
+	density  func(chain, steps int) (sampler.Density, error) // as it is after a chain has taken so many steps
+	arrays   func(*sampler.Result) []dataset.Array
+}
+
+// run is sampler.Run, continued from what the folder holds. The state is stored
+// ten times during the draws, so a killed run loses a tenth.
+func (s *sampleStore) run(ctx context.Context, kernel sampler.Kernel, o sampler.Options) (*sampler.Result, error) {
+	if err := os.MkdirAll(s.folder, 0o755); err != nil {
 		return nil, err
 	}
-	r, err := s.restore(out)
+	r, err := s.restore()
 	if err != nil {
 		return nil, err
 	}
 	total := o.Draws
-	part := max((total/10+o.Thin-1)/o.Thin*o.Thin, o.Thin)
 	if r == nil {
-		o.Draws = min(part, total)
-		if r, err = sampler.Run(ctx, density, s.kernel(), o); r == nil {
+		fresh := func(chain int) (sampler.Density, error) { return s.density(chain, 0) }
+		if o.Thin == 0 {
+			d, err := fresh(0)
+			if err != nil {
+				return nil, err
+			}
+			o.Thin = sampler.Thinning(total, sampler.Quantities(d))
+		}
+		o.Draws = min(tenth(total, o.Thin), total)
+		if r, err = sampler.Run(ctx, fresh, kernel, o); r == nil {
 			return nil, err
 		}
 	}
 	for {
-		if stored := s.store(out, r); stored != nil {
+		if stored := s.store(r); stored != nil {
 			return nil, stored
 		}
 		drawn := r.Chains[0].Moments.N
@@ -42,13 +59,17 @@ func (s *sampleSettings) runStored(ctx context.Context, density func(int) (sampl
 			drawn = min(drawn, c.Moments.N)
 		}
 		if drawn >= total || err != nil {
-			return &sampleResult{Result: r}, err
+			return r, err
 		}
-		if err = sampler.Extend(ctx, r, density, min(drawn+part, total), o.Progress); err != nil && ctx.Err() == nil {
+		next := func(chain int) (sampler.Density, error) { return s.density(chain, r.Chains[chain].State.Steps) }
+		if err = sampler.Extend(ctx, r, next, min(drawn+tenth(total, r.Thin), total), o.Progress); err != nil && ctx.Err() == nil {
 			return nil, err
 		}
 	}
 }
+
+// tenth is a tenth of the steps, a multiple of thin.
+func tenth(total, thin int) int { return max((total/10+thin-1)/thin, 1) * thin }
 
 type sampleState struct {
 	Schema   string          `json:"schema"`
@@ -57,8 +78,8 @@ type sampleState struct {
 }
 
 // restore returns the stored run of the same settings, or nil if there is none.
-func (s *sampleSettings) restore(out string) (*sampler.Result, error) {
-	path := filepath.Join(out, "state.json")
+func (s *sampleStore) restore() (*sampler.Result, error) {
+	path := filepath.Join(s.folder, "state.json")
 	text, err := readSmall(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -70,26 +91,18 @@ func (s *sampleSettings) restore(out string) (*sampler.Result, error) {
 	if err := json.Unmarshal(text, &state); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
-	settings, err := json.Marshal(s)
-	if err != nil {
-		return nil, err
-	}
-	if state.Schema != schema || state.Result == nil || !bytes.Equal(state.Settings, settings) {
+	if state.Schema != schema || state.Result == nil || !bytes.Equal(state.Settings, s.settings) {
 		return nil, fmt.Errorf("reading %s: it holds a run of another model, data or options; use another --out", path)
 	}
 	return state.Result, nil
 }
 
-func (s *sampleSettings) store(out string, r *sampler.Result) error {
-	settings, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	text, err := json.Marshal(sampleState{schema, settings, r})
+func (s *sampleStore) store(r *sampler.Result) error {
+	text, err := json.Marshal(sampleState{schema, s.settings, r})
 	if err != nil {
 		return fmt.Errorf("storing the state: %w", err)
 	}
-	f, err := os.CreateTemp(out, ".state.json.*")
+	f, err := os.CreateTemp(s.folder, ".state.json.*")
 	if err != nil {
 		return err
 	}
@@ -98,18 +111,48 @@ func (s *sampleSettings) store(out string, r *sampler.Result) error {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return errors.Join(os.Rename(f.Name(), filepath.Join(out, "state.json")), storeDraws(out, r))
+	return errors.Join(os.Rename(f.Name(), filepath.Join(s.folder, "state.json")), writeDraws(s.folder, s.arrays(r)))
 }
 
-// storeDraws writes one array per quantity, chains × draws.
-func storeDraws(out string, r *sampler.Result) error {
-	if err := os.MkdirAll(out, 0o755); err != nil {
+func writeDraws(folder string, arrays []dataset.Array) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
+	return dataset.WriteArrays(filepath.Join(folder, "draws.npz"), arrays)
+}
+
+// drawsByName has one array per quantity, chains × draws.
+func drawsByName(r *sampler.Result) []dataset.Array {
 	var arrays []dataset.Array
 	for i, name := range r.Names {
 		chains := r.Chain(i)
 		arrays = append(arrays, dataset.Array{Name: name, Shape: []int{len(chains), len(chains[0])}, Data: slices.Concat(chains...)})
 	}
-	return dataset.WriteArrays(filepath.Join(out, "draws.npz"), arrays)
+	return arrays
+}
+
+// drawsByTensor has one array per parameter tensor of a network, chains × draws ×
+// its shape.
+func drawsByTensor(groups []nn.Group, r *sampler.Result) []dataset.Array {
+	kept := r.Chains[0].Kept()
+	for _, c := range r.Chains {
+		kept = min(kept, c.Kept())
+	}
+	var arrays []dataset.Array
+	for _, g := range groups {
+		for _, t := range g.Tensors {
+			a := dataset.Array{Name: t.Name, Shape: append([]int{len(r.Chains), kept}, t.Shape...)}
+			var data []float32
+			for _, c := range r.Chains {
+				for i := range kept {
+					for _, v := range c.Draws[i*len(r.Names)+t.Offset:][:t.Size()] {
+						data = append(data, float32(v))
+					}
+				}
+			}
+			a.Data = data
+			arrays = append(arrays, a)
+		}
+	}
+	return arrays
 }
