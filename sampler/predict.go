@@ -19,6 +19,7 @@ type Prediction struct {
 	LogLikelihood thermo.Reading // mean over the labels of the log probability, nats
 	Accuracy      thermo.Reading
 	ECE           thermo.Reading // expected calibration error over the bins
+	Likelihood    thermo.Reading // temperature of the labels as choices among the probabilities (docs/theory.md, T6): 1 when calibrated, above when too sure
 	Bins          []CalibrationBin
 }
 
@@ -66,8 +67,28 @@ func Predict(r *Result, network *nn.Network[float32], set *dataset.Set) (*Predic
 		}
 	}
 	p := assess(whole, set.Labels, set.Positions())
+	var err error
+	if p.Likelihood, err = likelihood(whole, set.Labels, set.Positions()); err != nil {
+		return nil, fmt.Errorf("predicting: %w", err)
+	}
 	p.addChainErrors(perChain, set.Labels)
 	return p, nil
+}
+
+// likelihood reads the temperature of the labels.
+func likelihood(probabilities []float64, labels []int32, positions int) (thermo.Reading, error) {
+	classes := len(probabilities) / len(labels)
+	energies := make([]float64, classes)
+	return thermo.MaximumLikelihood(func(yield func([]float64, int) bool) {
+		for i, label := range labels {
+			for j, p := range probabilities[i*classes : (i+1)*classes] {
+				energies[j] = -math.Log(max(p, math.SmallestNonzeroFloat64))
+			}
+			if !yield(energies, int(label)) {
+				return
+			}
+		}
+	}, positions)
 }
 
 // addProbabilities adds weight times the softmax of each label's outputs.
@@ -144,8 +165,11 @@ func ofExamples(name, unit string, xs []float64) thermo.Reading {
 // addChainErrors adds the spread of the chains' own scores to the errors: with
 // one chain it is unknown, and the readings are not valid.
 func (p *Prediction) addChainErrors(perChain [][]float64, labels []int32) {
-	var logs, hits, eces []float64
+	var logs, hits, eces, temperatures []float64
 	for _, probabilities := range perChain {
+		if t, err := likelihood(probabilities, labels, 1); err == nil && t.Valid() {
+			temperatures = append(temperatures, t.Value)
+		}
 		one := assess(probabilities, labels, 1) // the values do not depend on what belongs together
 		logs = append(logs, one.LogLikelihood.Value)
 		hits = append(hits, one.Accuracy.Value)
@@ -154,9 +178,11 @@ func (p *Prediction) addChainErrors(perChain [][]float64, labels []int32) {
 	for _, r := range []struct {
 		reading *thermo.Reading
 		values  []float64
-	}{{&p.LogLikelihood, logs}, {&p.Accuracy, hits}, {&p.ECE, eces}} {
-		if len(perChain) < 2 {
-			r.reading.Invalid = "one chain does not tell its own error"
+	}{{&p.LogLikelihood, logs}, {&p.Accuracy, hits}, {&p.ECE, eces}, {&p.Likelihood, temperatures}} {
+		if len(r.values) < 2 {
+			if r.reading.Valid() {
+				r.reading.Invalid = "one chain does not tell its own error"
+			}
 			continue
 		}
 		r.reading.StdErr = math.Hypot(r.reading.StdErr, stat.StdDev(r.values, nil)/math.Sqrt(float64(len(r.values))))

@@ -30,6 +30,14 @@ func TestAssess(t *testing.T) {
 	near(t, "log-likelihood", p.LogLikelihood.Value, -entropy, p.LogLikelihood.StdErr)
 	near(t, "accuracy", p.Accuracy.Value, accuracy, p.Accuracy.StdErr)
 	near(t, "calibration error", p.ECE.Value, 0, p.ECE.StdErr)
+	temperature := func(what string, want float64) {
+		got, err := likelihood(probabilities, labels, 1)
+		if err != nil || !got.Valid() || got.StdErr > 0.1*want {
+			t.Errorf("%s: %v, %v", what, got, err)
+		}
+		near(t, what, got.Value, want, got.StdErr)
+	}
+	temperature("likelihood temperature", 1)
 	total := 0
 	for i, b := range p.Bins {
 		total += b.Examples
@@ -45,6 +53,7 @@ func TestAssess(t *testing.T) {
 		probabilities[2*i] = q * q / (q*q + (1-q)*(1-q))
 		probabilities[2*i+1] = 1 - probabilities[2*i]
 	}
+	temperature("likelihood temperature, overconfident", 2)
 	over := assess(probabilities, labels, 1)
 	if over.Accuracy.Value != p.Accuracy.Value || over.ECE.Value < 0.05 || over.LogLikelihood.Value >= p.LogLikelihood.Value {
 		t.Errorf("overconfident: %+v", over)

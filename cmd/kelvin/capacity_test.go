@@ -172,10 +172,10 @@ func TestSampleNetwork(t *testing.T) {
 		var d struct {
 			Examples int
 			Curve    []struct {
-				Temperature   float64
-				LogLikelihood jsonReading `json:"log_likelihood"`
-				Accuracy, ECE jsonReading
-				Reliability   []json.RawMessage
+				Temperature               float64
+				LogLikelihood             jsonReading `json:"log_likelihood"`
+				Accuracy, ECE, Likelihood jsonReading
+				Reliability               []json.RawMessage
 			}
 		}
 		if err := json.Unmarshal([]byte(out), &d); err != nil {
@@ -185,7 +185,8 @@ func TestSampleNetwork(t *testing.T) {
 			t.Fatalf("%+v", d)
 		}
 		for _, p := range d.Curve {
-			if p.Accuracy.Value < 0.75 || p.LogLikelihood.Value > -0.1 || p.LogLikelihood.Value < -0.6 || !(p.ECE.StdErr > 0) || len(p.Reliability) != 10 {
+			if p.Accuracy.Value < 0.75 || p.LogLikelihood.Value > -0.1 || p.LogLikelihood.Value < -0.6 || !(p.ECE.StdErr > 0) || len(p.Reliability) != 10 ||
+				!p.Likelihood.Valid || !(p.Likelihood.StdErr > 0) || p.Likelihood.Value < 0.2 || p.Likelihood.Value > 1.5 {
 				t.Errorf("%v: %+v", extra, p)
 			}
 		}
@@ -195,7 +196,7 @@ func TestSampleNetwork(t *testing.T) {
 	}
 	for _, c := range []struct{ args, want string }{
 		{"--prior cauchy:1", "--prior: expected normal:SD"}, {"--batch 10", "--batch: expected a sampler without an acceptance test"},
-		{"--out x", "do not go with --net"}, {"--temperature 1,x", `separated by commas, got "x"`},
+		{"--hottest 3", "do not go with --net"}, {"--temperature 1,x", `separated by commas, got "x"`},
 	} {
 		if status, _, errs := command(append(append([]string{}, base...), strings.Fields(c.args)...)...); status != 2 || !strings.Contains(errs, c.want) {
 			t.Errorf("%s: status %d, %s", c.args, status, errs)

@@ -151,7 +151,7 @@ func (s *sampleSettings) check(draws int) error {
 	case s.Hottest != 0 && (!(s.Hottest > s.Temperature) || math.IsInf(s.Hottest, 0) || s.Rungs < 2):
 		return usagef("expected --hottest above --temperature and --rungs from 2, got %v and %d", s.Hottest, s.Rungs)
 	}
-	if slices.Index(samplerNames, s.Sampler) >= 3 && !(s.Step > 0) {
+	if !s.exact() && !(s.Step > 0) {
 		return usagef("--sampler %s: expected --step above 0; it has no test by which to tune it", s.Sampler)
 	}
 	if s.Step < 0 || s.Leapfrog < 1 || !(s.Friction > 0) {
@@ -162,6 +162,9 @@ func (s *sampleSettings) check(draws int) error {
 	}
 	return nil
 }
+
+// exact reports whether the sampler has an acceptance test, and so no bias.
+func (s *sampleSettings) exact() bool { return slices.Index(samplerNames, s.Sampler) < 3 }
 
 func (s *sampleSettings) load(model, data string) error {
 	text, err := readSmall(model)

@@ -12,7 +12,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -74,6 +73,7 @@ type networkPoint struct {
 	LogLikelihood thermo.Reading   `json:"log_likelihood"`
 	Accuracy      thermo.Reading   `json:"accuracy"`
 	ECE           thermo.Reading   `json:"ece"`
+	Likelihood    thermo.Reading   `json:"likelihood"`
 	Reliability   []reliabilityBin `json:"reliability"`
 	Energy        thermo.Reading   `json:"energy"`
 	Thermometers  []thermo.Reading `json:"thermometers"`
@@ -96,7 +96,7 @@ func runSampleNetwork(cmd *cobra.Command, s sampleSettings, f networkFlags, temp
 	if err != nil {
 		return err
 	}
-	if f.batch < 0 || f.batch > 0 && slices.Index(samplerNames, s.Sampler) < 3 {
+	if f.batch < 0 || f.batch > 0 && s.exact() {
 		return usagef("--batch: expected a sampler without an acceptance test (sgld, psgld, sghmc, sgnht), got %s", s.Sampler)
 	}
 	set, err := dataset.Open(f.data)
@@ -233,7 +233,7 @@ func (b *bayesianNetwork) at(ctx context.Context, temperature float64) (*network
 	if err != nil {
 		return nil, err
 	}
-	point := &networkPoint{Temperature: o.Temperature, LogLikelihood: p.LogLikelihood, Accuracy: p.Accuracy, ECE: p.ECE, Energy: r.Energy(),
+	point := &networkPoint{Temperature: o.Temperature, LogLikelihood: p.LogLikelihood, Accuracy: p.Accuracy, ECE: p.ECE, Likelihood: p.Likelihood, Energy: r.Energy(),
 		Thermometers: r.Thermometers(), ZerothLaw: r.ZerothLaw(), Findings: []thermo.Finding{}}
 	for _, b := range p.Bins {
 		point.Reliability = append(point.Reliability, reliabilityBin{b.Low, b.High, b.Examples, b.Confidence, b.Accuracy})
@@ -255,11 +255,11 @@ func (b *bayesianNetwork) at(ctx context.Context, temperature float64) (*network
 func (d networkDocument) print(w io.Writer) error {
 	fmt.Fprintf(w, "%s, prior %s: %d chains × %d draws at each temperature, %d examples predicted, seed %d\n\n", d.Sampler, d.Prior, d.Chains, d.Draws, d.Examples, d.Seed)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "T\tlog-likelihood\taccuracy\tcalibration error\tvirial T\t")
+	fmt.Fprintln(t, "T\tlog-likelihood\taccuracy\tcalibration error\tlikelihood T\tvirial T\t")
 	var findings []thermo.Finding
 	for _, p := range d.Curve {
 		fmt.Fprintf(t, "%.4g\t", p.Temperature)
-		for _, r := range []thermo.Reading{p.LogLikelihood, p.Accuracy, p.ECE, p.Thermometers[0]} {
+		for _, r := range []thermo.Reading{p.LogLikelihood, p.Accuracy, p.ECE, p.Likelihood, p.Thermometers[0]} {
 			fmt.Fprintf(t, "%s\t", thermo.FormatError(r.Value, r.StdErr))
 		}
 		fmt.Fprintln(t)
