@@ -260,6 +260,36 @@ func (r *Result) Chain(i int) [][]float64 {
 	})
 }
 
+// A Histogram counts values in bins of one width from Low to High.
+type Histogram struct {
+	Low    float64 `json:"low"`
+	High   float64 `json:"high"`
+	Counts []int   `json:"counts"`
+}
+
+// EnergyHistogram counts the energies of the kept draws of all chains, the means
+// of blocks where r is thinned, in at most 60 bins by the rule of Freedman and
+// Diaconis. There must be a draw.
+func (r *Result) EnergyHistogram() Histogram {
+	var energies []float64
+	for _, c := range r.Chains {
+		energies = append(energies, c.Energy...)
+	}
+	slices.Sort(energies)
+	n := len(energies)
+	h := Histogram{energies[0], energies[n-1], make([]int, 1)}
+	if !(h.High > h.Low) {
+		h.High = h.Low + 1
+	}
+	if width := 2 * (energies[n*3/4] - energies[n/4]) / math.Cbrt(float64(n)); width > 0 {
+		h.Counts = make([]int, min(max(int(math.Ceil((h.High-h.Low)/width)), 1), 60))
+	}
+	for _, e := range energies {
+		h.Counts[min(int((e-h.Low)/(h.High-h.Low)*float64(len(h.Counts))), len(h.Counts)-1)]++
+	}
+	return h
+}
+
 // Trimmed returns r without the chains that a cancelled run left so short that
 // the others say more alone: those whose number times the shortest is largest
 // stay. The draws are shared. Nil if fewer than 4 draws a chain are left.

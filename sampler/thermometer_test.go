@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/kelvin-ml/kelvin/thermo"
+	"gonum.org/v1/gonum/stat/distuv"
 )
 
 // On a quadratic of curvature 1 SGLD with step ε holds T/(1 − ε/2), not T. The
@@ -58,6 +59,32 @@ func TestThermometersAgree(t *testing.T) {
 		}
 		if len(r.Findings()) > 0 {
 			t.Errorf("%T: %+v", k, r.Findings())
+		}
+	}
+}
+
+// The energies of a quadratic in three dimensions are T times half a χ² of as
+// many degrees of freedom; of thinned chains the heat capacity stays that.
+func TestEnergies(t *testing.T) {
+	d := gaussian{lambda: []float64{1, 1, 1}}
+	for _, thin := range []int{1, 5} {
+		r := run(t, d, HMC{StepSize: 0.5, Steps: 4}, Options{Warmup: 500, Draws: 20000, Thin: thin, Temperature: 2, Seed: 5})
+		near(t, "heat capacity", r.HeatCapacity().Value, 1.5, r.HeatCapacity().StdErr)
+		if thin > 1 {
+			continue
+		}
+		h := r.EnergyHistogram()
+		total, chi2 := 0, distuv.ChiSquared{K: 3}
+		edge := func(i int) float64 { return h.Low + (h.High-h.Low)*float64(i)/float64(len(h.Counts)) }
+		for i, n := range h.Counts {
+			total += n
+			expected := 80000 * (chi2.CDF(edge(i+1)) - chi2.CDF(edge(i))) // E = χ²·T/2
+			if expected > 100 {
+				near(t, "draws in a bin", float64(n), expected, 2*math.Sqrt(expected)) // correlated draws
+			}
+		}
+		if total != 80000 || len(h.Counts) < 20 {
+			t.Errorf("%d draws in %d bins", total, len(h.Counts))
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"text/tabwriter"
 
+	"github.com/kelvin-ml/kelvin/sampler"
 	"github.com/kelvin-ml/kelvin/thermo"
 )
 
@@ -22,6 +23,7 @@ type sampleDocument struct {
 	Parameters   []sampleParameter `json:"parameters"`
 	Energy       thermo.Reading    `json:"energy"`
 	HeatCapacity thermo.Reading    `json:"heat_capacity"`
+	Histogram    sampler.Histogram `json:"energy_histogram"`
 	Thermometers []thermo.Reading  `json:"thermometers"`
 	ZerothLaw    thermo.Zeroth     `json:"zeroth_law"`
 	Acceptance   float64           `json:"acceptance"`
@@ -64,7 +66,7 @@ type temperingSummary struct {
 
 func describeSample(r *sampleResult) sampleDocument {
 	d := sampleDocument{Schema: schema, Seed: r.Seed, Chains: len(r.Chains), Warmup: r.Warmup, Thin: r.Thin,
-		Draws: r.Chains[0].Moments.N, Temperature: r.Temperature, Energy: r.Energy(), HeatCapacity: r.HeatCapacity(),
+		Draws: r.Chains[0].Moments.N, Temperature: r.Temperature, Energy: r.Energy(), HeatCapacity: r.HeatCapacity(), Histogram: r.EnergyHistogram(),
 		Thermometers: r.Thermometers(), ZerothLaw: r.ZerothLaw(), Findings: r.Findings()}
 	for _, s := range r.Summaries() {
 		d.Parameters = append(d.Parameters, sampleParameter{s.Name, s.Mean, defined(s.SD), defined(s.MCSE),

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math"
-	"slices"
 	"sort"
 	"strconv"
 
@@ -43,10 +42,9 @@ func (d sampleDocument) page(r *sampleResult, model string) report.Page {
 		parameters.Rows = append(parameters.Rows, []string{p.Name, p.mean(), orDash("%.4g", p.SD), orDash("%.0f", p.ESSBulk),
 			orDash("%.0f", p.ESSTail), orDash("%.3f", p.RHat)})
 	}
-	energies := energyTraces(r.Result)
 	energy := report.Section{ID: "energy", Title: "Energy", Charts: []report.Chart{
-		energyHistogram(fmt.Sprintf("The energies drawn, mean %s.", thermo.FormatError(d.Energy.Value, d.Energy.StdErr)), slices.Concat(energies...)),
-		traceChart("The energy along the chains.", "energy", energies)}}
+		histogramChart(fmt.Sprintf("The energies drawn, mean %s.", thermo.FormatError(d.Energy.Value, d.Energy.StdErr)), d.Histogram),
+		traceChart("The energy along the chains.", "energy", energyTraces(r.Result))}}
 	page.Sections = append(page.Sections, report.Section{ID: "parameters", Title: "Parameters", Table: parameters}, energy, d.mixing(r), d.thermometers())
 	if p := d.Tempering; p != nil {
 		page.Sections = append(page.Sections, p.section())
@@ -118,29 +116,14 @@ func energyTraces(r *sampler.Result) [][]float64 {
 	return traces
 }
 
-// energyHistogram draws the outline of a histogram, with the number of bins by
-// the rule of Freedman and Diaconis.
-func energyHistogram(caption string, energies []float64) report.LineChart {
-	sorted := slices.Sorted(slices.Values(energies))
-	n := len(sorted)
-	low, high := sorted[0], sorted[n-1]
-	bins := 1
-	if width := 2 * (sorted[n*3/4] - sorted[n/4]) / math.Cbrt(float64(n)); width > 0 {
-		bins = min(max(int(math.Ceil((high-low)/width)), 1), 60)
+// histogramChart draws the outline of a histogram.
+func histogramChart(caption string, h sampler.Histogram) report.LineChart {
+	line := report.Line{Name: "draws", Hotness: 0.7, X: []float64{h.Low}, Y: []float64{0}}
+	for i, count := range h.Counts {
+		edge := func(i int) float64 { return h.Low + (h.High-h.Low)*float64(i)/float64(len(h.Counts)) }
+		line.X, line.Y = append(line.X, edge(i), edge(i+1)), append(line.Y, float64(count), float64(count))
 	}
-	if !(high > low) {
-		high = low + 1
-	}
-	counts := make([]float64, bins)
-	for _, e := range sorted {
-		counts[min(int((e-low)/(high-low)*float64(bins)), bins-1)]++
-	}
-	line := report.Line{Name: "draws", Hotness: 0.7, X: []float64{low}, Y: []float64{0}}
-	for i, c := range counts {
-		edge := func(i int) float64 { return low + (high-low)*float64(i)/float64(bins) }
-		line.X, line.Y = append(line.X, edge(i), edge(i+1)), append(line.Y, c, c)
-	}
-	line.X, line.Y = append(line.X, high), append(line.Y, 0)
+	line.X, line.Y = append(line.X, h.High), append(line.Y, 0)
 	return report.LineChart{Caption: caption, X: "energy", Y: "draws", Lines: []report.Line{line}}
 }
 

@@ -69,18 +69,18 @@ type networkDocument struct {
 }
 
 type networkPoint struct {
-	Temperature   float64          `json:"temperature"`
-	LogLikelihood thermo.Reading   `json:"log_likelihood"`
-	Accuracy      thermo.Reading   `json:"accuracy"`
-	ECE           thermo.Reading   `json:"ece"`
-	Likelihood    thermo.Reading   `json:"likelihood"`
-	Reliability   []reliabilityBin `json:"reliability"`
-	Energy        thermo.Reading   `json:"energy"`
-	Thermometers  []thermo.Reading `json:"thermometers"`
-	ZerothLaw     thermo.Zeroth    `json:"zeroth_law"`
-	Divergences   int              `json:"divergences"`
-	Findings      []thermo.Finding `json:"findings"`
-	energies      []float64        // one per kept draw
+	Temperature   float64           `json:"temperature"`
+	LogLikelihood thermo.Reading    `json:"log_likelihood"`
+	Accuracy      thermo.Reading    `json:"accuracy"`
+	ECE           thermo.Reading    `json:"ece"`
+	Likelihood    thermo.Reading    `json:"likelihood"`
+	Reliability   []reliabilityBin  `json:"reliability"`
+	Energy        thermo.Reading    `json:"energy"`
+	Histogram     sampler.Histogram `json:"energy_histogram"`
+	Thermometers  []thermo.Reading  `json:"thermometers"`
+	ZerothLaw     thermo.Zeroth     `json:"zeroth_law"`
+	Divergences   int               `json:"divergences"`
+	Findings      []thermo.Finding  `json:"findings"`
 }
 
 type reliabilityBin struct {
@@ -233,14 +233,13 @@ func (b *bayesianNetwork) at(ctx context.Context, temperature float64) (*network
 	if err != nil {
 		return nil, err
 	}
-	point := &networkPoint{Temperature: o.Temperature, LogLikelihood: p.LogLikelihood, Accuracy: p.Accuracy, ECE: p.ECE, Likelihood: p.Likelihood, Energy: r.Energy(),
+	point := &networkPoint{Temperature: o.Temperature, LogLikelihood: p.LogLikelihood, Accuracy: p.Accuracy, ECE: p.ECE, Likelihood: p.Likelihood, Energy: r.Energy(), Histogram: r.EnergyHistogram(),
 		Thermometers: r.Thermometers(), ZerothLaw: r.ZerothLaw(), Findings: []thermo.Finding{}}
 	for _, b := range p.Bins {
 		point.Reliability = append(point.Reliability, reliabilityBin{b.Low, b.High, b.Examples, b.Confidence, b.Accuracy})
 	}
 	for _, c := range r.Chains {
 		point.Divergences += c.Divergences
-		point.energies = append(point.energies, c.Energy...)
 	}
 	for _, f := range r.Findings() {
 		// Single weights move between equivalent solutions; the predictions count.

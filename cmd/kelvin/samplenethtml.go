@@ -101,8 +101,8 @@ func (d networkDocument) energySection() report.Section {
 		}
 		s.Table.Rows = append(s.Table.Rows, append(row, string(p.ZerothLaw.Verdict)))
 		s.Table.Heat = append(s.Table.Heat, hotnessAmong(p.Temperature, d.Curve))
-		s.Charts = append(s.Charts, energyHistogram(fmt.Sprintf("T = %.4g: the energies drawn, mean %s.", p.Temperature,
-			thermo.FormatError(p.Energy.Value, p.Energy.StdErr)), p.energies))
+		s.Charts = append(s.Charts, histogramChart(fmt.Sprintf("T = %.4g: the energies drawn, mean %s.", p.Temperature,
+			thermo.FormatError(p.Energy.Value, p.Energy.StdErr)), p.Histogram))
 	}
 	s.Table.Words[len(s.Table.Columns)] = true
 	s.Table.Columns = append(s.Table.Columns, "zeroth law")
