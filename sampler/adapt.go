@@ -118,11 +118,19 @@ func windows(steps int) (first int, slow []int) {
 	return first, slow
 }
 
-// warm takes the given number of steps, tuning step size and metric if the
-// kernel can be tuned, and returns the tuned kernel. moments sees the positions
-// of the second half. dense asks for a dense metric where there are draws
-// enough for one.
-func warm(ctx context.Context, d Density, s *State, kernel Kernel, steps int, dense bool, moments *moments, rng *rand.Rand, tick func()) (Kernel, error) {
+// target is the acceptance that the warm-up tunes a kernel to.
+func (o *Options) target(t tunable) float64 {
+	if o.Acceptance > 0 {
+		return o.Acceptance
+	}
+	return t.target()
+}
+
+// warm takes the steps of the warm-up, tuning step size and metric if the kernel
+// can be tuned, and returns the tuned kernel. moments sees the positions of the
+// second half. A dense metric is taken where there are draws enough for one.
+func warm(ctx context.Context, d Density, s *State, kernel Kernel, o Options, moments *moments, rng *rand.Rand, tick func()) (Kernel, error) {
+	steps := o.Warmup
 	observe := func(i int) {
 		if i >= steps/2 {
 			moments.add(s.Theta)
@@ -142,26 +150,26 @@ func warm(ctx context.Context, d Density, s *State, kernel Kernel, steps int, de
 		}
 		return kernel, nil
 	}
-	return tune(ctx, d, s, t, steps, dense, rng, observe)
+	return tune(ctx, d, s, t, o, rng, observe)
 }
 
 // tune is warm for a tunable kernel: at the end of each slow window it takes the
 // window's covariance as the metric and begins a new search for the step.
-func tune(ctx context.Context, d Density, s *State, t tunable, steps int, dense bool, rng *rand.Rand, observe func(int)) (Kernel, error) {
+func tune(ctx context.Context, d Density, s *State, t tunable, o Options, rng *rand.Rand, observe func(int)) (Kernel, error) {
 	var average dualAveraging
 	restart := func() error {
 		h, err := reasonableStep(d, s, t.metric(), t.leapfrogStep(), rng)
-		average = newDualAveraging(t.target(), h)
+		average = newDualAveraging(o.target(t), h)
 		t = t.withLeapfrogStep(h)
 		return err
 	}
 	if err := restart(); err != nil {
 		return nil, err
 	}
-	first, slow := windows(steps)
+	first, slow := windows(o.Warmup)
 	end := first + slow[0]
-	estimate := newCovariance(len(s.Theta), dense)
-	for i := range steps {
+	estimate := newCovariance(len(s.Theta), o.Dense)
+	for i := range o.Warmup {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -183,7 +191,7 @@ func tune(ctx context.Context, d Density, s *State, t tunable, steps int, dense 
 			return nil, fmt.Errorf("warm-up: %w", err)
 		}
 		t = t.withMetric(m)
-		estimate = newCovariance(len(s.Theta), dense)
+		estimate = newCovariance(len(s.Theta), o.Dense)
 		if err := restart(); err != nil {
 			return nil, err
 		}

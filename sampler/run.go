@@ -19,8 +19,9 @@ type Options struct {
 	Thin        int     // steps per draw that is kept in memory; 0: as Thinning says
 	Temperature float64 // T of exp(−E/T); 0: 1
 	Seed        uint64
-	Dense       bool // the warm-up of HMC and NUTS estimates a dense metric
-	Curvature   bool // measure tr H at kept draws (two gradients each): the configurational thermometer
+	Acceptance  float64 // that the warm-up of exact kernels tunes the step to; 0: 0.8, MALA 0.574. Near 1 the steps are small
+	Dense       bool    // the warm-up of HMC and NUTS estimates a dense metric
+	Curvature   bool    // measure tr H at kept draws (two gradients each): the configurational thermometer
 	// Start returns where a chain begins; nil: uniform in (−2, 2), tried again
 	// until the energy is finite.
 	Start func(chain int, rng *rand.Rand) []float64
@@ -99,6 +100,9 @@ func (o *Options) complete() error {
 	}
 	if o.Chains < 1 || o.Draws < 1 || o.Warmup < 0 || o.Thin < 0 {
 		return fmt.Errorf("expected at least 1 chain, 1 draw and 1 step per kept draw, got %d, %d, %d (warm-up %d)", o.Chains, o.Draws, o.Thin, o.Warmup)
+	}
+	if !(o.Acceptance >= 0 && o.Acceptance < 1) {
+		return fmt.Errorf("expected an acceptance between 0 and 1 (0: the kernel's own), got %v", o.Acceptance)
 	}
 	return nil
 }
@@ -216,7 +220,7 @@ func startChain(ctx context.Context, d Density, kernel Kernel, chain, names int,
 	c := &Chain{State: s, Moments: newMoments(names), Total: newMoments(1), Centre: make([]float64, k), Weights: make([]float64, k)}
 	positions := newMoments(k)
 	report, flush := batched(o.Progress)
-	tuned, err := warm(ctx, d, s, kernel, o.Warmup, o.Dense, &positions, rng, report)
+	tuned, err := warm(ctx, d, s, kernel, o, &positions, rng, report)
 	if err != nil {
 		return nil, err
 	}

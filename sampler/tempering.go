@@ -46,6 +46,7 @@ type ensemble struct {
 	rejected   []float64 // sums of 1 − acceptance of the swaps
 	tried      []float64
 	scans      int
+	options    Options
 }
 
 // RunTempered draws from exp(−E/T) by non-reversible parallel tempering (Syed,
@@ -91,7 +92,7 @@ func RunTempered(ctx context.Context, density func(chain int) (Density, error), 
 func newEnsemble(d Density, kernel Kernel, temperatures []float64, chain int, o Options) (*ensemble, error) {
 	n := len(temperatures)
 	source := rand.NewPCG(o.Seed, uint64(chain))
-	e := &ensemble{d: d, source: source, rng: rand.New(source), replica: make([]int, n), fromHot: make([]bool, n),
+	e := &ensemble{d: d, options: o, source: source, rng: rand.New(source), replica: make([]int, n), fromHot: make([]bool, n),
 		rejected: make([]float64, n-1), tried: make([]float64, n-1)}
 	for i, t := range temperatures {
 		o.Temperature = t
@@ -188,7 +189,7 @@ func (e *ensemble) begin() error {
 		if err != nil {
 			return fmt.Errorf("temperature %g: %w", s.Temperature, err)
 		}
-		e.steps[i] = newDualAveraging(t.target(), h)
+		e.steps[i] = newDualAveraging(e.options.target(t), h)
 		e.kernels[i] = t.withLeapfrogStep(h)
 		e.covariance[i] = newCovariance(len(s.Theta), e.covariance[i].product != nil)
 	}

@@ -208,7 +208,7 @@ func (r *Result) trajectories() []thermo.Finding {
 		}
 		findings = append(findings, thermo.Finding{ID: "divergences", Severity: severity,
 			What: "trajectories diverged: a region of high curvature is not explored", Evidence: fmt.Sprintf("%d of %d steps", divergences, steps),
-			Change: "use a smaller step, or parameters in which the curvature varies less (non-centred)"})
+			Change: "ask for a higher acceptance (0.95: smaller steps), or use parameters in which the curvature varies less (non-centred)"})
 	}
 	if _, ok := r.Chains[0].Kernel.Kernel.(NUTS); ok && bfmi < 0.3 {
 		findings = append(findings, thermo.Finding{ID: "low-bfmi", Severity: thermo.Warning,

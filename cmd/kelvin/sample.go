@@ -31,6 +31,7 @@ type sampleSettings struct {
 	Step        float64        `json:"step,omitempty"`
 	Leapfrog    int            `json:"leapfrog,omitempty"`
 	Friction    float64        `json:"friction,omitempty"`
+	Acceptance  float64        `json:"acceptance,omitempty"`
 	Dense       bool           `json:"dense,omitempty"`
 	Hottest     float64        `json:"hottest,omitempty"`
 	Rungs       int            `json:"rungs,omitempty"`
@@ -128,6 +129,7 @@ interrupted, or asked for fewer draws, as if it had not stopped.`,
 	flags.Float64Var(&s.Step, "step", 0, "step size; needed by sgld, psgld, sghmc and sgnht, tuned by the warm-up of the others")
 	flags.IntVar(&s.Leapfrog, "leapfrog", 10, "mean leapfrog steps of hmc")
 	flags.Float64Var(&s.Friction, "friction", 1, "friction of sghmc, diffusion of sgnht")
+	flags.Float64Var(&s.Acceptance, "acceptance", 0, "acceptance to tune the step to (default 0.8, for mala 0.574); higher: smaller steps, fewer divergences")
 	flags.BoolVar(&s.Dense, "dense", false, "tune a dense metric instead of a diagonal one (hmc, nuts)")
 	flags.Float64Var(&s.Hottest, "hottest", 0, "parallel tempering up to this temperature")
 	flags.IntVar(&s.Rungs, "rungs", 8, "temperatures of parallel tempering")
@@ -156,6 +158,9 @@ func (s *sampleSettings) check(draws int) error {
 	}
 	if s.Step < 0 || s.Leapfrog < 1 || !(s.Friction > 0) {
 		return usagef("expected --step, --leapfrog and --friction above 0")
+	}
+	if !(s.Acceptance >= 0 && s.Acceptance < 1) || s.Acceptance > 0 && !s.exact() {
+		return usagef("--acceptance: expected a number between 0 and 1, and a sampler with an acceptance test (nuts, hmc, mala), got %v and %s", s.Acceptance, s.Sampler)
 	}
 	if s.Hottest == 0 {
 		s.Rungs = 0
@@ -239,7 +244,7 @@ type sampleResult struct {
 func (s *sampleSettings) run(ctx context.Context, draws int, out string, stderr io.Writer) (*sampleResult, error) {
 	density := func(int) (sampler.Density, error) { return posterior.New(s.Spec, s.Data) }
 	o := sampler.Options{Chains: s.Chains, Warmup: s.Warmup, Draws: draws, Thin: s.Thin, Temperature: s.Temperature,
-		Seed: s.Seed, Dense: s.Dense, Curvature: true}
+		Seed: s.Seed, Acceptance: s.Acceptance, Dense: s.Dense, Curvature: true}
 	o.Progress = sampleProgress(stderr, s.Chains*(s.Warmup+draws))
 	if s.Hottest != 0 {
 		t, err := sampler.RunTempered(ctx, density, s.kernel(), sampler.Ladder{Hottest: s.Hottest, Rungs: s.Rungs}, o)

@@ -116,7 +116,7 @@ func runSampleNetwork(cmd *cobra.Command, s sampleSettings, f networkFlags, temp
 	d := networkDocument{Schema: schema, Model: f.net, Sampler: s.Sampler, Seed: s.Seed, Prior: f.prior, Chains: s.Chains,
 		Warmup: s.Warmup, Draws: draws, Examples: test.N}
 	b := bayesianNetwork{network: network, set: set, test: test, prior: sd, batch: f.batch, kernel: s.networkKernel(), settings: s, out: f.out,
-		options: sampler.Options{Chains: s.Chains, Warmup: s.Warmup, Draws: draws, Thin: s.Thin, Seed: s.Seed,
+		options: sampler.Options{Chains: s.Chains, Warmup: s.Warmup, Draws: draws, Thin: s.Thin, Seed: s.Seed, Acceptance: s.Acceptance,
 			Progress: sampleProgress(cmd.ErrOrStderr(), len(temperatures)*s.Chains*(s.Warmup+draws))}}
 	if err = d.measure(cmd.Context(), temperatures, b.at); len(d.Curve) == 0 || err != nil && !d.Interrupted {
 		return err
