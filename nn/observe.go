@@ -13,6 +13,7 @@ import "github.com/kelvin-ml/kelvin/nn/internal/kernel"
 //
 //	linear                 (|x|² + 1)|δ|²; for the positions r, s of a sequence the Gram form
 //	                       Σ (x_r·x_s + 1)(δ_r·δ_s), or the example's gradient where that is cheaper
+//	attention              those of its two linear layers; of the queries, keys and values, and out
 //	position               |δ|²
 //	embedding              Σ over tokens of |Σ δ at the token's positions|²
 //	norms                  the example's gradients Σ x̂δ and Σ δ, which are short
