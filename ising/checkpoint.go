@@ -198,11 +198,14 @@ func (r *stateRecord) check(total int) error {
 
 // savedBytes is the size of the spins in a file.
 func (c Config) savedBytes() int64 {
-	per := c.laneReplicas()
+	per := c.perChain()
 	chains := int64(len(c.Temperatures)) * int64((c.Replicas+per-1)/per)
 	if c.onBits() {
 		p := packedShape(c.Model.Size, per > 1)
 		return chains * 2 * 8 * int64(c.Model.Size*p.stride+lanes)
+	}
+	if c.Algorithm == SwendsenWang {
+		return chains * 8 * int64(c.Model.Size) * int64((c.Model.Size+63)/64)
 	}
 	return chains * 8 * int64((c.Model.sites()+63)/64)
 }
@@ -244,14 +247,21 @@ func (p *packed) restore(s *stateRecord) error {
 
 func (p *packed) transfer(move func([]uint64) error) error {
 	for c := range p.spins {
-		// In slices, so that moving a large lattice takes no second one.
-		for rest := p.spins[c]; len(rest) > 0; {
-			n := min(len(rest), 1<<16)
-			if err := move(rest[:n]); err != nil {
-				return err
-			}
-			rest = rest[n:]
+		if err := inParts(p.spins[c], move); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// inParts moves words in parts, so that a large lattice takes no second one.
+func inParts(words []uint64, move func([]uint64) error) error {
+	for len(words) > 0 {
+		n := min(len(words), 1<<16)
+		if err := move(words[:n]); err != nil {
+			return err
+		}
+		words = words[n:]
 	}
 	return nil
 }

@@ -34,10 +34,13 @@ func until(t *testing.T, c Config, done func(Point) bool) []Point {
 }
 
 // precise is a configuration that gets small errors fast: 512 replicas in
-// lanes for the local updates, one chain a temperature for the clusters.
+// lanes for the local updates, two chains a temperature for the clusters.
 func precise(a Algorithm, size int, temperature float64) Config {
 	c := Config{Model: Model{Square, size, 1, 0}, Algorithm: a, Temperatures: []float64{temperature},
 		Sweeps: 4000, Warmup: 1000, Interval: 1, Replicas: 2, Seed: 11}
+	if a == SwendsenWang {
+		c.Replicas = 2 * clusterReplicas(size)
+	}
 	if c.onBits() {
 		c.Replicas, c.Interval = 1024, 4
 		c.Sweeps, c.Warmup = max(400, 4*size), max(200, 4*size)

@@ -2,7 +2,6 @@ package ising
 
 import (
 	"math"
-	"math/bits"
 	"math/rand/v2"
 )
 
@@ -17,7 +16,7 @@ type graph struct {
 	bond        uint64      // 2^64 times the probability of a bond in a cluster
 	accept      [26]float64 // flip probability at 13 spin + aligned sum + 6
 	queue       []place     // room for a cluster
-	members     []place     // the cluster in hand
+	members     []place     // the cluster in hand, in the queue
 	perSweep    int         // Wolff clusters a sweep; 0 until warmed up
 	flipped     int64       // sites updated so far
 }
@@ -25,12 +24,11 @@ type graph struct {
 // newGraph makes a lattice with all spins up.
 func newGraph(m Model, temperature float64, a Algorithm, rng *rand.PCG) *graph {
 	sites := m.sites()
-	g := &graph{model: m, temperature: temperature, algorithm: a, rng: rng, spins: make([]int8, sites)}
+	g := &graph{model: m, temperature: temperature, algorithm: a, rng: rng, spins: make([]int8, sites), queue: make([]place, 64)}
 	for i := range g.spins {
 		g.spins[i] = 1
 	}
-	p := -math.Expm1(-2 * math.Abs(m.Coupling) / temperature)
-	g.bond = uint64(math.Min(math.Ldexp(p, 64), math.Nextafter(math.Ldexp(1, 64), 0)))
+	g.bond = bondProbability(m, temperature)
 	for class := range g.accept {
 		spin, sum := float64(2*(class/13)-1), float64(class%13-6)
 		cost := 2 * spin * (m.Coupling*sum + m.Field) / temperature
@@ -119,8 +117,6 @@ func (g *graph) sweep(count, _ int) {
 
 func (g *graph) sweepOnce() {
 	switch g.algorithm {
-	case SwendsenWang:
-		g.sweepClusters()
 	case Wolff:
 		if g.perSweep > 0 {
 			for range g.perSweep {
@@ -171,75 +167,84 @@ func (g *graph) sweepSites() {
 	g.flipped += int64(len(g.spins))
 }
 
-// place packs the coordinates of a site, so that its neighbours cost no
+// place packs a site's index and coordinates, so that its neighbours cost no
 // division.
-type place uint32
+type place uint64
 
-func (p place) x() int { return int(p & (MaxSize - 1)) }
-func (p place) y() int { return int(p >> 16) }
+func at(x, y, row int) place { return place(row+x)<<32 | place(y<<16|x) }
 
-// grow fills g.queue with the cluster that holds the site: satisfied bonds to
+func (p place) x() int    { return int(p & (MaxSize - 1)) }
+func (p place) y() int    { return int(p >> 16 & (MaxSize - 1)) }
+func (p place) site() int { return int(p >> 32) }
+
+// places writes the neighbours of a site; see [Model.neighbours].
+func (m Model) places(p place, out *[8]place) {
+	size, x, y := m.Size, p.x(), p.y()
+	left, right, above, below := x-1, x+1, y-1, y+1
+	if x == 0 {
+		left = size - 1
+	}
+	if right == size {
+		right = 0
+	}
+	if y == 0 {
+		above = size - 1
+	}
+	if below == size {
+		below = 0
+	}
+	row, rowAbove, rowBelow := y*size, above*size, below*size
+	out[0], out[1] = at(left, y, row), at(right, y, row)
+	if m.Lattice == Honeycomb {
+		if (x+y)%2 == 1 {
+			below, rowBelow = above, rowAbove
+		}
+		out[2] = at(x, below, rowBelow)
+		return
+	}
+	out[2], out[3] = at(x, above, rowAbove), at(x, below, rowBelow)
+	if m.Lattice == Triangular {
+		out[4], out[5] = at(left, above, rowAbove), at(right, below, rowBelow)
+	}
+}
+
+// grow fills g.members with the cluster that holds the site: satisfied bonds to
 // sites outside are kept with the Fortuin-Kasteleyn probability. The spins of
 // the cluster become ±2, which no bond takes for a friend again.
 func (g *graph) grow(x, y int) {
-	size := g.model.Size
+	model, spins, queue, count := g.model, g.spins, g.queue, 1
 	sign := int8(1)
-	if g.model.Coupling < 0 {
+	if model.Coupling < 0 {
 		sign = -1
 	}
-	if len(g.queue) < 64 {
-		g.queue = make([]place, 64)
-	}
-	queue, count := g.queue, 1
-	queue[0] = place(y<<16 | x)
-	g.spins[y*size+x] *= 2
-	rng, bond, spins := g.rng, g.bond, g.spins
-	var sites [6]int
-	var places [6]place
-	degree := g.model.degree()
-	honeycomb, triangular := g.model.Lattice == Honeycomb, g.model.Lattice == Triangular
+	var near [8]place
+	degree, high := model.degree(), g.bond>>48
+	queue[0] = at(x, y, y*model.Size)
+	spins[queue[0].site()] *= 2
 	for head := 0; head < count; head++ {
-		if count+len(places) > len(queue) {
+		if count+len(near) > len(queue) {
 			queue = append(queue, make([]place, len(queue))...)
 		}
-		x, y := queue[head].x(), queue[head].y()
-		row := y * size
-		friend := sign * (spins[row+x] >> 1)
-		left, right, above, below := x-1, x+1, y-1, y+1
-		if x == 0 {
-			left = size - 1
-		}
-		if right == size {
-			right = 0
-		}
-		if y == 0 {
-			above = size - 1
-		}
-		if below == size {
-			below = 0
-		}
-		sites[0], places[0] = row+left, place(y<<16|left)
-		sites[1], places[1] = row+right, place(y<<16|right)
-		switch {
-		case honeycomb && (x+y)%2 == 1: // see Model.neighbours
-			sites[2], places[2] = above*size+x, place(above<<16|x)
-		case honeycomb:
-			sites[2], places[2] = below*size+x, place(below<<16|x)
-		case triangular:
-			sites[4], places[4] = above*size+left, place(above<<16|left)
-			sites[5], places[5] = below*size+right, place(below<<16|right)
-			fallthrough
-		default:
-			sites[2], places[2] = above*size+x, place(above<<16|x)
-			sites[3], places[3] = below*size+x, place(below<<16|x)
-		}
-		// Without branches: half of them would be mispredicted.
-		for k := range degree {
-			s := &spins[sites[k]]
-			_, join := bits.Sub64(rng.Uint64(), bond, 0)
+		p := queue[head]
+		friend := sign * (spins[p.site()] >> 1)
+		model.places(p, &near)
+		// Sixteen random bits a bond; where they equal the probability's, more.
+		var random uint64
+		for k, q := range near[:degree] {
+			if k%4 == 0 {
+				random = g.rng.Uint64()
+			}
+			chunk := random & 0xffff
+			random >>= 16
+			join := (chunk - high) >> 63
+			if chunk == high && g.rng.Uint64() < g.bond<<16 {
+				join = 1
+			}
+			// Without branches: half of them would be mispredicted.
+			s := &spins[q.site()]
 			join &= uint64(uint32(uint8(*s^friend))-1) >> 31 // and *s == friend
 			*s += friend * int8(join)
-			queue[count] = places[k]
+			queue[count] = q
 			count += int(join)
 		}
 	}
@@ -250,7 +255,7 @@ func (g *graph) grow(x, y int) {
 func (g *graph) clusterField() float64 {
 	var sum int64
 	for _, p := range g.members {
-		sum += int64(g.spins[p.y()*g.model.Size+p.x()] >> 1)
+		sum += int64(g.spins[p.site()] >> 1)
 	}
 	return g.model.Field * float64(sum)
 }
@@ -263,7 +268,7 @@ func (g *graph) wolff() int {
 	g.grow(rng.IntN(size), rng.IntN(size))
 	flip := g.model.Field == 0 || rng.Float64() < math.Exp(-2*g.clusterField()/g.temperature)
 	for _, p := range g.members {
-		s := &g.spins[p.y()*size+p.x()]
+		s := &g.spins[p.site()]
 		if *s >>= 1; flip {
 			*s = -*s
 		}
@@ -272,53 +277,32 @@ func (g *graph) wolff() int {
 	return len(g.members)
 }
 
-// sweepClusters is one Swendsen-Wang update: every cluster takes one of its
-// two orientations with its Boltzmann weight in the field (1987).
-func (g *graph) sweepClusters() {
-	size := g.model.Size
-	for y := range size {
-		for x := range size {
-			if s := g.spins[y*size+x]; s > 1 || s < -1 {
-				continue
-			}
-			g.grow(x, y)
-			flip := false
-			if g.model.Field == 0 {
-				flip = g.rng.Uint64()>>63 == 1
-			} else {
-				flip = rand.New(g.rng).Float64()*(1+math.Exp(2*g.clusterField()/g.temperature)) < 1
-			}
-			if flip {
-				for _, p := range g.members {
-					s := &g.spins[p.y()*size+p.x()]
-					*s = -*s
-				}
-			}
-		}
-	}
-	for i := range g.spins {
-		g.spins[i] >>= 1
-	}
-	g.flipped += int64(len(g.spins))
-}
-
 // tally adds up the lattice; see [packed.tally].
 func (g *graph) tally(magnetisation, bonds []int64, _ int) {
-	var out [6]uint32
 	size := g.model.Size
 	var total, agree int64
 	for y := range size {
-		for x := range size {
-			s := g.spins[y*size+x]
-			total += int64(s)
-			var sum int8
-			for _, j := range out[:g.model.neighbours(x, y, &out)] {
-				sum += g.spins[j]
+		row, below := g.spins[y*size:][:size], g.spins[(y+1)%size*size:][:size]
+		right := row[0] // and its lower neighbours, from the last site on
+		var beneath, beside int8
+		if g.model.Lattice == Triangular {
+			beside = below[0]
+		}
+		for x := size - 1; x >= 0; x-- {
+			s := row[x]
+			beneath = below[x]
+			if g.model.Lattice == Honeycomb && (x+y)%2 == 1 {
+				beneath = 0
 			}
-			agree += int64(s * sum)
+			total += int64(s)
+			agree += int64(s * (right + beneath + beside))
+			right = s
+			if g.model.Lattice == Triangular {
+				beside = beneath
+			}
 		}
 	}
-	magnetisation[0], bonds[0] = total, -agree/2
+	magnetisation[0], bonds[0] = total, -agree
 }
 
 func (g *graph) spin(x, y, _ int) int8 { return g.spins[y*g.model.Size+x] }

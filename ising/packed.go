@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // packed is a square lattice, or up to 512 replicas of one, one spin a bit
@@ -30,6 +31,7 @@ type packed struct {
 	stride   int  // words from one row to the next
 	spins    [2][]uint64
 	bands    []band
+	depth    int // passes that a thread takes its bands through at a time
 	rule     updateRule
 	sweeps   int // so far
 }
@@ -37,6 +39,9 @@ type packed struct {
 // rowStart is the index of a row's first word in its stride; the halo is
 // before it.
 const rowStart = lanes
+
+// cacheWords is a part of a core's second-level cache: 256 KiB.
+const cacheWords = 1 << 15
 
 // band is a run of rows with its own random streams, so that the result does
 // not depend on how many threads share the lattice.
@@ -46,7 +51,8 @@ type band struct {
 	rng       rand.PCG // residual events
 	gap       int64    // lanes to the next residual event
 	events    []event
-	_         [64]byte // so that neighbours do not share a cache line
+	passes    atomic.Int64 // over its colours in this sweep
+	_         [64]byte     // so that neighbours do not share a cache line
 }
 
 // event is a lane of the row in hand that takes part in the residual.
@@ -118,7 +124,10 @@ func newPacked(size, replicas int, inLanes bool) *packed {
 		p.spins[c] = make([]uint64, size*p.stride+lanes)
 	}
 	// At least 64 blocks of one colour in a band: two microseconds of work.
-	count := min(max(size*p.blocks/64, 1), size/2, 256)
+	count := min(max(size*p.blocks/64, 1), size/2, 4096)
+	// As many bands as there are passes are in use at a time; let them fit into
+	// the cache of a core.
+	p.depth = min(max(cacheWords*count/(2*size*p.stride), 2), 64)
 	p.bands = make([]band, count)
 	for i := range p.bands {
 		p.bands[i].low, p.bands[i].high = i*size/count, (i+1)*size/count
@@ -201,71 +210,61 @@ func (p *packed) spin(x, y, replica int) int8 {
 }
 
 // sweep updates every site count times, with the given number of threads.
+//
+// A pass over one colour of a band needs its neighbours to have the pass before
+// behind them, and no more of the lattice. So each thread takes a part of the
+// bands through several passes at a time, which stay in its cache, and waits
+// for the threads beside it only. A band's random streams are its own: the
+// result does not depend on the order.
 func (p *packed) sweep(count, threads int) {
 	p.sweeps += count
+	for i := range p.bands {
+		p.bands[i].passes.Store(0)
+	}
 	threads = min(threads, len(p.bands))
-	if threads <= 1 {
-		for pass := range 2 * count {
-			for i := range p.bands {
-				p.updateBand(pass%2, &p.bands[i])
-			}
+	part := func(t int) {
+		low, high := t*len(p.bands)/threads, (t+1)*len(p.bands)/threads
+		for first := 0; first < 2*count; first += p.depth {
+			p.climb(low, high, first, min(p.depth, 2*count-first))
 		}
+	}
+	if threads == 1 {
+		part(0)
 		return
 	}
-	// The threads start once and meet after each colour. Each begins with its
-	// own part of the bands, which stays in its cache, and then helps with the
-	// others': a band's random streams are its own, so the result is the same.
 	var wg sync.WaitGroup
-	meeting := meeting{next: make([]counter, threads)}
-	meeting.reset(len(p.bands))
 	for t := range threads {
-		wg.Go(func() {
-			for pass := range 2 * count {
-				for part := range threads {
-					n := &meeting.next[(t+part)%threads]
-					for i := n.Add(1) - 1; i < n.end; i = n.Add(1) - 1 {
-						p.updateBand(pass%2, &p.bands[i])
-					}
-				}
-				meeting.wait(len(p.bands))
-			}
-		})
+		wg.Go(func() { part(t) })
 	}
 	wg.Wait()
 }
 
-// meeting makes threads wait for each other, awake: a pass over a colour is
-// shorter than falling asleep and waking up.
-type meeting struct {
-	next           []counter // one a thread
-	arrived, round atomic.Int64
-}
-
-// counter hands out a part of the bands, on a cache line of its own.
-type counter struct {
-	atomic.Int64
-	end int64
-	_   [48]byte
-}
-
-func (m *meeting) reset(bands int) {
-	for t := range m.next {
-		m.next[t].Store(int64(t * bands / len(m.next)))
-		m.next[t].end = int64((t + 1) * bands / len(m.next))
+// climb takes bands through some passes along a slope: pass k goes from band
+// low+k to high+k-1 (around the torus) and follows one band behind pass k-1.
+// What a thread leaves out at its low end, that of the bands below adds.
+func (p *packed) climb(low, high, first, passes int) {
+	width, n := high-low, len(p.bands)
+	for step := range width + 2*(passes-1) {
+		for k := max(0, (step-width+2)/2); k <= min(step/2, passes-1); k++ {
+			i := (low + step - k) % n
+			p.bands[i].wait(first + k)
+			p.bands[(i+n-1)%n].wait(first + k)
+			p.bands[(i+1)%n].wait(first + k)
+			p.updateBand((first+k)%2, &p.bands[i])
+			p.bands[i].passes.Add(1)
+		}
 	}
 }
 
-func (m *meeting) wait(bands int) {
-	round := m.round.Load()
-	if int(m.arrived.Add(1)) == len(m.next) {
-		m.arrived.Store(0)
-		m.reset(bands)
-		m.round.Add(1)
-		return
-	}
-	for spins := 0; m.round.Load() == round; spins++ {
-		if spins > 1000 {
-			runtime.Gosched() // more threads than processors
+// wait returns when the band has so many passes of the sweep behind it. It
+// waits awake at first, as falling asleep takes longer than most waits.
+func (b *band) wait(passes int) {
+	for spins := 0; int(b.passes.Load()) < passes; spins++ {
+		switch {
+		case spins > 20_000: // another process has the processor of the thread we wait for
+			time.Sleep(50 * time.Microsecond)
+		case spins > 1000:
+			runtime.Gosched()
 		}
 	}
 }

@@ -69,9 +69,13 @@ func (c Config) onBits() bool {
 	return c.Model.Lattice == Square && (c.Algorithm == Metropolis || c.Algorithm == HeatBath)
 }
 
-// laneReplicas returns how many replicas share a chain: up to 512 in the lanes
-// of a small lattice when that costs less than one chain each, else 1.
-func (c Config) laneReplicas() int {
+// perChain returns how many replicas share a chain: up to 512 in the lanes
+// of a small lattice when that costs less than one chain each, what fits into
+// a word for Swendsen-Wang, else 1.
+func (c Config) perChain() int {
+	if c.Algorithm == SwendsenWang {
+		return min(c.Replicas, clusterReplicas(c.Model.Size))
+	}
 	if !c.onBits() {
 		return 1
 	}
@@ -85,14 +89,17 @@ func (c Config) laneReplicas() int {
 
 // memory returns the bytes that the configurations take.
 func (c Config) memory() int64 {
-	per := c.laneReplicas()
+	per := c.perChain()
 	chains := int64(len(c.Temperatures)) * int64((c.Replicas+per-1)/per)
 	if c.onBits() {
 		return c.savedBytes()
 	}
 	sites := int64(c.Model.Size) * int64(c.Model.Size)
-	if c.Algorithm == Wolff || c.Algorithm == SwendsenWang {
-		sites *= 5 // the cluster in hand may hold every site
+	switch c.Algorithm {
+	case Wolff:
+		sites *= 9 // the cluster in hand may hold every site
+	case SwendsenWang:
+		sites *= 5 * int64(per) // every site may be a run
 	}
 	return chains * sites
 }
@@ -140,7 +147,7 @@ func New(c Config) (*Simulation, error) {
 			len(c.Temperatures)*c.Replicas, c.Model.Size, float64(c.memory())/1e9, float64(available)/1e9)
 	}
 	s := &Simulation{Config: c}
-	per := c.laneReplicas()
+	per := c.perChain()
 	for point := range c.Temperatures {
 		for first := 0; first < c.Replicas; first += per {
 			s.chains = append(s.chains, newChain(c, point, first, min(per, c.Replicas-first)))
@@ -153,13 +160,19 @@ func newChain(c Config, point, first, replicas int) *chain {
 	ch := &chain{point: point, replicas: replicas, m: make([]int64, replicas), bonds: make([]int64, replicas)}
 	t := c.Temperatures[point]
 	source := rand.NewPCG(c.Seed, uint64(point)<<20|uint64(first))
+	if c.Algorithm == SwendsenWang {
+		cl := newClusters(c.Model, t, replicas, source)
+		cl.fill(c.Hot)
+		ch.lattice = cl
+		return ch
+	}
 	if !c.onBits() {
 		g := newGraph(c.Model, t, c.Algorithm, source)
 		g.fill(c.Hot)
 		ch.lattice = g
 		return ch
 	}
-	p := newPacked(c.Model.Size, replicas, c.laneReplicas() > 1)
+	p := newPacked(c.Model.Size, replicas, c.perChain() > 1)
 	p.rule = newUpdateRule(c.Model, t, c.Algorithm == HeatBath)
 	rng := rand.New(source)
 	p.seed(rng)
