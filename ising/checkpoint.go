@@ -44,36 +44,34 @@ var crcTable = crc64.MakeTable(crc64.ECMA)
 
 // Save writes the simulation to a file, whole or not at all. A simulation
 // loaded from it goes on as this one would, bit for bit.
-func (s *Simulation) Save(path string) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("saving the simulation: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-			err = fmt.Errorf("saving the simulation to %s: %w", path, err)
+func (s *Simulation) Save(path string) error {
+	return writeWhole(path, func(f io.Writer) error {
+		sum := crc64.New(crcTable)
+		if err := s.write(io.MultiWriter(f, sum)); err != nil {
+			return err
 		}
-	}()
-	sum := crc64.New(crcTable)
+		return binary.Write(f, binary.LittleEndian, sum.Sum64())
+	})
+}
+
+// writeWhole writes a file whole or not at all: beside it first, then over it.
+func writeWhole(path string, write func(io.Writer) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, errors.Unwrap(err)) // without the temporary name
+	}
+	defer os.Remove(f.Name()) // fails after the rename
 	w := bufio.NewWriterSize(f, 1<<20)
-	if err := s.write(io.MultiWriter(w, sum)); err != nil {
-		return err
+	if err = write(w); err == nil {
+		err = errors.Join(w.Flush(), f.Chmod(0o644), f.Sync())
 	}
-	if err := binary.Write(w, binary.LittleEndian, sum.Sum64()); err != nil {
-		return err
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
 	}
-	if err := w.Flush(); err != nil {
-		return err
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
 	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return nil
 }
 
 func (s *Simulation) write(w io.Writer) error {

@@ -2,6 +2,7 @@ package ising
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -10,6 +11,7 @@ import (
 	"slices"
 
 	"golang.org/x/sync/errgroup"
+	"gonum.org/v1/gonum/mat"
 
 	"github.com/kelvin-ml/kelvin/thermo"
 )
@@ -26,16 +28,28 @@ type LearnOptions struct {
 	Progress func()
 }
 
+// Number is a float64 that JSON shows as null where it is not finite: a network
+// that learned nothing has no threshold.
+type Number float64
+
+// MarshalJSON writes the number or null.
+func (x Number) MarshalJSON() ([]byte, error) {
+	if v := float64(x); !math.IsNaN(v) && !math.IsInf(v, 0) {
+		return json.Marshal(v)
+	}
+	return []byte("null"), nil
+}
+
 // Learned is what networks of one size found, over seeds.
 type Learned struct {
 	Size int `json:"size"`
 	// Tc is where the mean output of the network without a hidden layer
 	// crosses one half; its error is over seeds.
 	Tc          thermo.Reading `json:"tc"`
-	Threshold   float64        `json:"threshold_magnetization"`
-	ThresholdTc float64        `json:"threshold_tc"` // T where ⟨|m|⟩ = m*
-	WeightCV    float64        `json:"weight_cv"`
-	Counting    float64        `json:"counting"` // share of the log odds' variance at fixed T that |m| explains
+	Threshold   Number         `json:"threshold_magnetization"`
+	ThresholdTc Number         `json:"threshold_tc"` // T where ⟨|m|⟩ = m*
+	WeightCV    Number         `json:"weight_cv"`
+	Counting    Number         `json:"counting"` // share of the log odds' variance at fixed T that |m| explains
 	Accuracy    float64        `json:"accuracy"`
 	TwoUnits    TwoUnits       `json:"two_units"`
 	PCA         Component      `json:"pca"`
@@ -47,9 +61,9 @@ type Learned struct {
 // of the Z₂ symmetry.
 type TwoUnits struct {
 	Tc        thermo.Reading `json:"tc"`
-	Threshold float64        `json:"threshold_magnetization"`
-	WeightCV  float64        `json:"weight_cv"`
-	Symmetry  float64        `json:"symmetry"` // |cos| between its units; 1: one pattern, two signs
+	Threshold Number         `json:"threshold_magnetization"`
+	WeightCV  Number         `json:"weight_cv"`
+	Symmetry  Number         `json:"symmetry"` // |cos| between its units; 1: one pattern, two signs
 }
 
 // Component is the first principal component, found without labels.
@@ -69,7 +83,7 @@ type Curve struct {
 // Learning is the whole study.
 type Learning struct {
 	Sizes        []Learned      `json:"sizes"`
-	Extrapolated thermo.Reading `json:"extrapolated"` // L → ∞ of Tc(L) = Tc + a/L
+	Extrapolated thermo.Reading `json:"extrapolated"` // L → ∞ of Tc(L) = Tc + a/L + b/L²
 	Exact        float64        `json:"exact"`
 }
 
@@ -201,6 +215,7 @@ func summarise(size int, trials []trial) Learned {
 		m, _ := meanOver(trials, pick)
 		return m
 	}
+	number := func(pick func(trial) float64) Number { return Number(mean(pick)) }
 	over := func(name string, pick func(trial) float64) thermo.Reading {
 		var found []trial // that have a critical temperature
 		for _, t := range trials {
@@ -218,16 +233,16 @@ func summarise(size int, trials []trial) Learned {
 	l := Learned{
 		Size:        size,
 		Tc:          over("tc", func(t trial) float64 { return t.single.Tc }),
-		Threshold:   mean(func(t trial) float64 { return t.single.Threshold }),
-		ThresholdTc: mean(func(t trial) float64 { return t.single.ThresholdTc }),
-		WeightCV:    mean(func(t trial) float64 { return t.single.WeightCV }),
-		Counting:    mean(func(t trial) float64 { return t.single.Counting }),
+		Threshold:   number(func(t trial) float64 { return t.single.Threshold }),
+		ThresholdTc: number(func(t trial) float64 { return t.single.ThresholdTc }),
+		WeightCV:    number(func(t trial) float64 { return t.single.WeightCV }),
+		Counting:    number(func(t trial) float64 { return t.single.Counting }),
 		Accuracy:    mean(func(t trial) float64 { return t.single.Accuracy }),
 		TwoUnits: TwoUnits{
 			Tc:        over("tc", func(t trial) float64 { return t.double.Tc }),
-			Threshold: mean(func(t trial) float64 { return t.double.Threshold }),
-			WeightCV:  mean(func(t trial) float64 { return t.double.WeightCV }),
-			Symmetry:  mean(func(t trial) float64 { return t.double.Symmetry }),
+			Threshold: number(func(t trial) float64 { return t.double.Threshold }),
+			WeightCV:  number(func(t trial) float64 { return t.double.WeightCV }),
+			Symmetry:  number(func(t trial) float64 { return t.double.Symmetry }),
 		},
 		PCA: Component{
 			Share:      mean(func(t trial) float64 { return t.pca.Share }),
@@ -261,37 +276,48 @@ func meanOver(trials []trial, pick func(trial) float64) (mean, stderr float64) {
 	return mean, math.Sqrt(sum / (n * (n - 1)))
 }
 
-// extrapolate fits Tc(L) = Tc + a/L, the finite-size shift of ν = 1.
+// extrapolate fits Tc(L) = Tc + a/L + b/L². The first term is the finite-size
+// shift of ν = 1; the second is there because the training temperatures span
+// the same window at every size, in which a small lattice is never far from
+// critical. Seeds scatter as 1/L, so all sizes together tell by how much.
 func (l Learning) extrapolate() Learning {
 	l.Extrapolated = thermo.Reading{Name: "tc", Unit: "energy/nat", Value: math.NaN(), StdErr: math.NaN()}
-	if len(l.Sizes) < 2 {
-		l.Extrapolated.Invalid = "an extrapolation needs two sizes or more"
+	const terms = 3
+	n := len(l.Sizes)
+	if n < terms {
+		l.Extrapolated.Invalid = "an extrapolation needs three sizes or more"
 		return l
 	}
-	var w, wx, wxx, wy, wxy float64
-	for _, s := range l.Sizes {
+	rows, y := mat.NewDense(n, terms, nil), mat.NewVecDense(n, nil) // times L, so that all scatter alike
+	var scatter float64
+	for i, s := range l.Sizes {
 		if !s.Tc.Valid() {
 			l.Extrapolated.Invalid = fmt.Sprintf("size %d has no critical temperature: %s", s.Size, s.Tc.Invalid)
 			return l
 		}
-		k, x := 1/(s.Tc.StdErr*s.Tc.StdErr), 1/float64(s.Size)
-		w, wx, wxx = w+k, wx+k*x, wxx+k*x*x
-		wy, wxy = wy+k*s.Tc.Value, wxy+k*x*s.Tc.Value
+		size := float64(s.Size)
+		rows.SetRow(i, []float64{size, 1, 1 / size})
+		y.SetVec(i, size*s.Tc.Value)
+		scatter += size * size * s.Tc.StdErr * s.Tc.StdErr / float64(n)
+		l.Extrapolated.DoF += s.Tc.DoF
 	}
-	determinant := w*wxx - wx*wx
-	intercept := (wxx*wy - wx*wxy) / determinant
-	slope := (w*wxy - wx*wy) / determinant
-	var chi2 float64
-	for _, s := range l.Sizes {
-		z := (s.Tc.Value - intercept - slope/float64(s.Size)) / s.Tc.StdErr
-		chi2 += z * z
+	var normal, inverse mat.Dense
+	normal.Mul(rows.T(), rows)
+	if err := inverse.Inverse(&normal); err != nil && !errors.As(err, new(mat.Condition)) {
+		l.Extrapolated.Invalid = err.Error()
+		return l
 	}
-	stderr := math.Sqrt(wxx / determinant)
-	if free := float64(len(l.Sizes) - 2); free > 0 && chi2 > free {
-		stderr *= math.Sqrt(chi2 / free) // a straight line is not the whole truth
+	var right, fit, residual mat.VecDense
+	right.MulVec(rows.T(), y)
+	fit.MulVec(&inverse, &right)
+	residual.MulVec(rows, &fit)
+	residual.SubVec(y, &residual)
+	if free := float64(n - terms); free > 0 { // the form may not be the whole truth
+		scatter = max(scatter, mat.Dot(&residual, &residual)/free)
 	}
-	l.Extrapolated.Value, l.Extrapolated.StdErr = intercept, stderr
-	if math.IsNaN(intercept) || math.IsNaN(stderr) {
+	variance := scatter * inverse.At(0, 0)
+	l.Extrapolated.Value, l.Extrapolated.StdErr = fit.AtVec(0), math.Sqrt(variance)
+	if math.IsNaN(fit.AtVec(0)) || math.IsNaN(variance) {
 		l.Extrapolated.Invalid = "no spread between seeds"
 	}
 	return l

@@ -90,7 +90,7 @@ func TestPrincipalComponent(t *testing.T) {
 }
 
 func TestLearn(t *testing.T) {
-	o := LearnOptions{Sizes: []int{6, 10}, Seeds: 2, PerTemperature: 6, Decay: 5e-4, Seed: 1}
+	o := LearnOptions{Sizes: []int{6, 8, 10}, Seeds: 2, PerTemperature: 6, Decay: 5e-4, Seed: 1}
 	l, err := Learn(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -128,19 +128,23 @@ func TestLearn(t *testing.T) {
 	}
 }
 
-// TestExtrapolate recovers a straight line in 1/L.
+// TestExtrapolate recovers both terms of the shift.
 func TestExtrapolate(t *testing.T) {
-	var l Learning
-	for _, size := range []int{10, 20, 40} {
-		l.Sizes = append(l.Sizes, Learned{Size: size, Tc: thermo.Reading{Value: 2.27 + 0.4/float64(size), StdErr: 0.001 * float64(size)}})
+	law := func(sizes ...int) (l Learning) {
+		for _, size := range sizes {
+			x := 1 / float64(size)
+			l.Sizes = append(l.Sizes, Learned{Size: size, Tc: thermo.Reading{Value: 2.27 + 0.7*x - 5*x*x, StdErr: 0.07 * x}})
+		}
+		return l.extrapolate()
 	}
-	l = l.extrapolate()
-	near(t, "intercept", l.Extrapolated.Value, 2.27, 1e-12)
-	if !(l.Extrapolated.StdErr > 0.01 && l.Extrapolated.StdErr < 0.05) {
-		t.Errorf("error %g", l.Extrapolated.StdErr)
+	for _, sizes := range [][]int{{10, 20, 40}, {10, 20, 40, 80}} {
+		near(t, "intercept", law(sizes...).Extrapolated.Value, 2.27, 1e-10)
 	}
-	l.Sizes = l.Sizes[:1]
-	if l.extrapolate().Extrapolated.Valid() {
-		t.Error("extrapolated one size")
+	near(t, "error", law(10, 20, 40).Extrapolated.StdErr, 0.07*math.Sqrt(4.0/900+1.0/100+1.0/900), 1e-10)
+	if four := law(10, 20, 40, 80).Extrapolated.StdErr; !(four < 0.005) {
+		t.Errorf("error %g from four sizes", four)
+	}
+	if law(10, 20).Extrapolated.Valid() {
+		t.Error("extrapolated two sizes")
 	}
 }

@@ -2,48 +2,23 @@ package ising
 
 import (
 	"archive/zip"
-	"bufio"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
 )
 
 // WriteNPZ writes the present configurations as numpy.load reads them, whole
 // or not at all: "spins", int8 of shape [temperatures, replicas, L, L], and
 // "temperatures", float64. It streams, so a large lattice needs no second one.
-func (s *Simulation) WriteNPZ(path string) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("writing configurations: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-			err = fmt.Errorf("writing configurations to %s: %w", path, err)
+func (s *Simulation) WriteNPZ(path string) error {
+	return writeWhole(path, func(f io.Writer) error {
+		archive := zip.NewWriter(f)
+		if err := s.writeArrays(archive); err != nil {
+			return err
 		}
-	}()
-	buffer := bufio.NewWriterSize(f, 1<<20)
-	archive := zip.NewWriter(buffer)
-	if err := s.writeArrays(archive); err != nil {
-		return err
-	}
-	if err := archive.Close(); err != nil {
-		return err
-	}
-	if err := buffer.Flush(); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+		return archive.Close()
+	})
 }
 
 func (s *Simulation) writeArrays(archive *zip.Writer) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"text/tabwriter"
@@ -103,6 +104,11 @@ func (f *isingRunFlags) run(cmd *cobra.Command) error {
 	if err := f.config.Validate(); err != nil {
 		return usageError{err}
 	}
+	for _, path := range []string{f.out, f.checkpoint} { // before the hours, not after
+		if err := canWriteBeside(path); err != nil {
+			return err
+		}
+	}
 	s, err := f.open(cmd.ErrOrStderr())
 	if err != nil {
 		return err
@@ -136,13 +142,46 @@ func (f *isingRunFlags) open(stderr io.Writer) (*ising.Simulation, error) {
 		case err != nil:
 			return nil, err
 		case !reflect.DeepEqual(s.Config, f.config):
-			return nil, fmt.Errorf("%s holds another run: %+v", f.checkpoint, s.Config)
+			return nil, fmt.Errorf("%s holds another run: %s", f.checkpoint, isingDifference(s.Config, f.config))
 		default:
 			fmt.Fprintf(stderr, "resuming after %d of %d sweeps\n", s.Done(), s.Total())
 			return s, nil
 		}
 	}
 	return ising.New(f.config)
+}
+
+// isingDifference names the first flag in which a saved run differs.
+func isingDifference(saved, asked ising.Config) string {
+	values := func(c ising.Config) []any {
+		start := map[bool]string{false: "cold", true: "hot"}[c.Hot]
+		return []any{c.Model.Size, c.Temperatures, c.Sweeps, c.Warmup, c.Interval, c.Algorithm, c.Replicas,
+			c.Model.Lattice, c.Model.Coupling, c.Model.Field, start, c.Seed}
+	}
+	names := []string{"size", "temperature", "sweeps", "warmup", "interval", "algorithm", "replicas",
+		"lattice", "coupling", "field", "start", "seed"}
+	a, b := values(saved), values(asked)
+	for i, name := range names {
+		if !reflect.DeepEqual(a[i], b[i]) {
+			return fmt.Sprintf("--%s %v, not %v", name, a[i], b[i])
+		}
+	}
+	return "of another format"
+}
+
+// canWriteBeside fails where a file cannot be written; no path is no file.
+func canWriteBeside(path string) error {
+	if path == "" {
+		return nil
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("writing %s: it is a folder", path)
+	}
+	probe, err := os.CreateTemp(filepath.Dir(path), ".kelvin-*")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, errors.Unwrap(err))
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
 // advance runs in steps, to show progress and to save every half minute.
@@ -181,8 +220,12 @@ func (f *isingRunFlags) print(w io.Writer, s *ising.Simulation) error {
 		return printJSON(w, isingRunDocument{schema, c.Model.Size, c.Model.Lattice, c.Model.Coupling, c.Model.Field,
 			c.Seed, c.Algorithm, c.Replicas, c.Sweeps, max(0, s.Done()-c.Warmup), points})
 	}
-	fmt.Fprintf(w, "%s %d×%d, J = %g, H = %g: %s, %d replicas, %d sweeps, seed %d\n",
-		c.Model.Lattice, c.Model.Size, c.Model.Size, c.Model.Coupling, c.Model.Field, c.Algorithm, c.Replicas, max(0, s.Done()-c.Warmup), c.Seed)
+	replicas := "1 replica"
+	if c.Replicas > 1 {
+		replicas = fmt.Sprintf("%d replicas", c.Replicas)
+	}
+	fmt.Fprintf(w, "%s %d×%d, J = %g, H = %g: %s, %s, %d sweeps, seed %d\n",
+		c.Model.Lattice, c.Model.Size, c.Model.Size, c.Model.Coupling, c.Model.Field, c.Algorithm, replicas, max(0, s.Done()-c.Warmup), c.Seed)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "temperature\tenergy\t|magnetisation|\tspecific heat\tsusceptibility\tBinder\tmeasured T\tflips/ns")
 	var notes []string

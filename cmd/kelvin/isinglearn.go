@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -61,6 +63,9 @@ func runIsingLearn(cmd *cobra.Command, o ising.LearnOptions, html string, asJSON
 	if err := o.Validate(); err != nil {
 		return usageError{err}
 	}
+	if err := canWriteBeside(html); err != nil {
+		return err
+	}
 	bar := isingBar(cmd.ErrOrStderr(), len(o.Sizes)*o.Seeds, "networks")
 	o.Progress = func() { bar.Add(1) }
 	learning, err := ising.Learn(cmd.Context(), o)
@@ -84,40 +89,75 @@ func runIsingLearn(cmd *cobra.Command, o ising.LearnOptions, html string, asJSON
 	return err // of an interrupted study, whose finished sizes were printed
 }
 
-// explainLearning says in words what the numbers mean.
+// isingVerdict says in words what a network without a hidden layer does.
+func isingVerdict(s ising.Learned) string {
+	switch {
+	case s.Counting > 0.95:
+		return "counts magnetisation"
+	case s.Counting > 0.8:
+		return "counts magnetisation, with noise in its weights"
+	}
+	return "remembers configurations: its weights are mostly noise"
+}
+
+// explainLearning says what the numbers mean, a sentence a size.
 func explainLearning(l ising.Learning) string {
 	var b strings.Builder
 	for _, s := range l.Sizes {
-		verdict := "the weights are mostly noise: the network remembers configurations"
-		switch {
-		case s.Counting > 0.95:
-			verdict = "the network counts magnetisation"
-		case s.Counting > 0.8:
-			verdict = "the network counts magnetisation, with noise in its weights"
-		}
-		fmt.Fprintf(&b, "L = %d: %s (weights vary by %.0f %% of their mean; |m| explains %.1f %% of the log odds at fixed T). "+
-			"It says ordered above m* = %.3f, and <|m|> = m* at T = %.3f. Two units: symmetry %.2f. First principal component: cosine %.3f with the magnetisation.\n",
-			s.Size, verdict, 100*s.WeightCV, 100*s.Counting, s.Threshold, s.ThresholdTc, s.TwoUnits.Symmetry, s.PCA.Uniformity)
+		fmt.Fprintf(&b, "L = %d: the network %s (weights vary by %.0f %% of their mean, |m| explains %.1f %% of the log odds at fixed T); "+
+			"ordered is what has |m| > %.3f, which is <|m|> at T = %.3f.\n",
+			s.Size, isingVerdict(s), 100*s.WeightCV, 100*s.Counting, s.Threshold, s.ThresholdTc)
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
+// isingNumber formats a number that may not be there.
+func isingNumber(x ising.Number, decimals int) string {
+	if v := float64(x); !math.IsNaN(v) && !math.IsInf(v, 0) {
+		return strconv.FormatFloat(v, 'f', decimals, 64)
+	}
+	return "none"
+}
+
+// isingReading formats a critical temperature that may not be there.
+func isingReading(r thermo.Reading) string {
+	if !r.Valid() {
+		return "none"
+	}
+	return thermo.FormatError(r.Value, r.StdErr)
+}
+
 func printLearning(w io.Writer, d isingLearnDocument) error {
+	fmt.Fprintf(w, "Critical temperature, learned; exact %.6f. %d networks a size, weight decay %g, seed %d\n\n", d.Exact, d.Seeds, d.Decay, d.Seed)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "size\tTc\tTc, two units\tthreshold m*\tT where <|m|> = m*\tweight cv\tcounting\tsymmetry\tPCA cosine\taccuracy")
+	fmt.Fprintln(tw, "size\tTc\tTc, two units\tthreshold m*\tT where <|m|> = m*")
 	for _, s := range d.Sizes {
-		fmt.Fprintf(tw, "%d\t%s\t%s\t%.3f\t%.3f\t%.2f\t%.3f\t%.2f\t%.4f\t%.3f\n", s.Size,
-			thermo.FormatError(s.Tc.Value, s.Tc.StdErr), thermo.FormatError(s.TwoUnits.Tc.Value, s.TwoUnits.Tc.StdErr),
-			s.Threshold, s.ThresholdTc, s.WeightCV, s.Counting, s.TwoUnits.Symmetry, s.PCA.Uniformity, s.Accuracy)
+		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\n", s.Size, isingReading(s.Tc), isingReading(s.TwoUnits.Tc), isingNumber(s.Threshold, 3), isingNumber(s.ThresholdTc, 3))
+	}
+	fmt.Fprintf(tw, "∞\t%s\n", isingReading(d.Extrapolated))
+	fmt.Fprintln(tw, "\nsize\tweight cv\tcounting\taccuracy\tsymmetry\tPCA cosine\tthe network without a hidden layer")
+	for _, s := range d.Sizes {
+		fmt.Fprintf(tw, "%d\t%s\t%s\t%.3f\t%s\t%.4f\t%s\n", s.Size, isingNumber(s.WeightCV, 2), isingNumber(s.Counting, 3), s.Accuracy,
+			isingNumber(s.TwoUnits.Symmetry, 2), s.PCA.Uniformity, isingVerdict(s))
 	}
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	extrapolated := thermo.FormatError(d.Extrapolated.Value, d.Extrapolated.StdErr)
-	if !d.Extrapolated.Valid() {
-		extrapolated = "none: " + d.Extrapolated.Invalid
+	notes := []string{""}
+	note := func(of string, r thermo.Reading) {
+		if !r.Valid() {
+			notes = append(notes, fmt.Sprintf("none %s: %s", of, r.Invalid))
+		}
 	}
-	_, err := fmt.Fprintf(w, "L → ∞\t%s   (exact %.6f)   seed %d, %d seeds, decay %g\n\n%s\n", extrapolated, d.Exact, d.Seed, d.Seeds, d.Decay, d.Explanation)
+	for _, s := range d.Sizes {
+		note(fmt.Sprintf("at size %d", s.Size), s.Tc)
+		note(fmt.Sprintf("at size %d, two units", s.Size), s.TwoUnits.Tc)
+	}
+	note("at size ∞", d.Extrapolated)
+	_, err := fmt.Fprintln(w, `
+counting: share of the output's variance at fixed T (as log odds) that |m| explains
+weight cv, symmetry: 0 and 1 when all weights are equal, and when two units read one pattern
+PCA cosine: 1 when the first principal component, found without labels, is the magnetisation`+strings.Join(notes, "\n"))
 	return err
 }
 

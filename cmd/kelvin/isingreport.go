@@ -5,7 +5,6 @@ import (
 
 	"github.com/kelvin-ml/kelvin/ising"
 	"github.com/kelvin-ml/kelvin/report"
-	"github.com/kelvin-ml/kelvin/thermo"
 )
 
 // writeIsingReport writes the page.
@@ -25,11 +24,11 @@ func writeIsingReport(path string, d isingLearnDocument) error {
 		output.Lines = append(output.Lines, report.Line{Name: name, X: l.Curve.Temperature, Y: l.Curve.Output, Band: band, Hotness: heat})
 		magnetisation.Lines = append(magnetisation.Lines, report.Line{Name: name, X: l.Curve.Temperature, Y: l.Curve.AbsM, Hotness: heat})
 		if l.ThresholdTc > 0 {
-			magnetisation.Lines = append(magnetisation.Lines, report.Line{X: []float64{l.ThresholdTc}, Y: []float64{l.Threshold}, Dots: true, Hotness: heat})
+			magnetisation.Lines = append(magnetisation.Lines, report.Line{X: []float64{float64(l.ThresholdTc)}, Y: []float64{float64(l.Threshold)}, Dots: true, Hotness: heat})
 		}
-		table.Rows = append(table.Rows, []string{fmt.Sprint(l.Size), thermo.FormatError(l.Tc.Value, l.Tc.StdErr), thermo.FormatError(l.TwoUnits.Tc.Value, l.TwoUnits.Tc.StdErr),
-			fmt.Sprintf("%.3f", l.Threshold), fmt.Sprintf("%.3f", l.ThresholdTc), fmt.Sprintf("%.2f", l.WeightCV), fmt.Sprintf("%.3f", l.Counting),
-			fmt.Sprintf("%.2f", l.TwoUnits.Symmetry), fmt.Sprintf("%.4f", l.PCA.Uniformity)})
+		table.Rows = append(table.Rows, []string{fmt.Sprint(l.Size), isingReading(l.Tc), isingReading(l.TwoUnits.Tc),
+			isingNumber(l.Threshold, 3), isingNumber(l.ThresholdTc, 3), isingNumber(l.WeightCV, 2), isingNumber(l.Counting, 3),
+			isingNumber(l.TwoUnits.Symmetry, 2), fmt.Sprintf("%.4f", l.PCA.Uniformity)})
 	}
 	exact := report.Mark{Name: "exact Tc", From: ising.Tc, To: ising.Tc}
 	output.Marks, magnetisation.Marks = []report.Mark{exact}, []report.Mark{exact}
@@ -37,7 +36,7 @@ func writeIsingReport(path string, d isingLearnDocument) error {
 		Title: "The critical temperature of the Ising model, learned",
 		Facts: []report.Fact{{Label: "networks", Value: fmt.Sprintf("%d a size, weight decay %g", d.Seeds, d.Decay)}, {Label: "gap", Value: fmt.Sprint(d.Gap)}, {Label: "seed", Value: fmt.Sprint(d.Seed)}},
 		Figures: []report.Figure{
-			{Label: "critical temperature, extrapolated to infinite size", Value: thermo.FormatError(d.Extrapolated.Value, d.Extrapolated.StdErr), Unit: "J", Note: fmt.Sprintf("exact: %.6f", d.Exact)},
+			{Label: "critical temperature, extrapolated to infinite size", Value: isingReading(d.Extrapolated), Unit: "J", Note: fmt.Sprintf("exact: %.6f", d.Exact)},
 		},
 		Sections: []report.Section{
 			{Title: "What was learned", Charts: []report.Chart{output, magnetisation}, Table: &table},
