@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-var precision = flag.Float64("precision", 7e-4, "standard error of the energies in the long test: 1e-4 takes an hour of two cores")
+var precision = flag.Float64("precision", 7e-4, "standard error of the energies in the long test: 1e-4 takes three quarters of an hour of one core")
 
 // until runs a simulation until the errors that done looks at are small.
 func until(t *testing.T, c Config, done func(Point) bool) []Point {
@@ -57,7 +57,7 @@ func precise(a Algorithm, size int, temperature float64) Config {
 // comes to three times that.
 func TestExactnessLong(t *testing.T) {
 	if !*long {
-		t.Skip("needs -long: two minutes of two cores")
+		t.Skip("needs -long: two minutes of one core")
 	}
 	reference := readReference(t)
 	for _, a := range algorithms {

@@ -178,6 +178,19 @@ func (m *machine) Visit(sample int, choose func([]float64, int)) {
 	}
 }
 
+// Samples of a Boltzmann machine: machine.Visit tells what each unit's two
+// options would cost with the others as they are, and which was taken.
+func ExampleChoiceTemperature() {
+	const units, samples, temperature, seed = 10, 1500, 2, 0
+	reading, err := ChoiceTemperature(newMachine(units, samples, temperature, seed))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Printf("%.2f ± %.2f\n", reading.Value, reading.StdErr)
+	// Output: 1.98 ± 0.05
+}
+
 // TestChoiceTemperature reads the temperature of a Boltzmann machine's samples.
 func TestChoiceTemperature(t *testing.T) {
 	statistical(t)
