@@ -35,7 +35,7 @@ pipeline elsewhere that must be waited for anyway), or of the fastest time.`,
 		RunE:    func(c *cobra.Command, _ []string) error { return runEnergyPipeline(c, f) },
 	}
 	flags := c.Flags()
-	flags.StringVar(&f.profile, "profile", "", "measured points: stage, instruction, frequency, time, energy (`csv`)")
+	flags.StringVar(&f.profile, "profile", "", "measured points: stage, instruction, frequency, time, energy, and chunk of interleaved stages (`csv`)")
 	flags.IntVar(&f.stages, "stages", 4, "stages")
 	flags.IntVar(&f.microbatches, "microbatches", 8, "microbatches of a step")
 	flags.Float64Var(&f.idle, "idle-power", 0, "W that a stage draws while it waits")
@@ -87,6 +87,9 @@ func runEnergyPipeline(cmd *cobra.Command, f pipelineFlags) error {
 	pipeline, err := f.pipeline(profile)
 	if err != nil {
 		return err
+	}
+	if cmd.Flags().Changed("stages") && f.stages != pipeline.Stages {
+		return usagef("--stages %d: %s has %d", f.stages, f.schedule, pipeline.Stages)
 	}
 	plan, err := power.Optimise(cmd.Context(), pipeline, profile, f.idle, f.deadline)
 	interrupted := err != nil && cmd.Context().Err() != nil && plan != nil && len(plan.Frontier) > 0
