@@ -188,16 +188,20 @@ func TestNeverWorseThanExhaustive(t *testing.T) {
 	}
 }
 
-// The bound holds for random currents, near the best and far from it.
+// The bound holds for random currents, near the best and far from it, and proves arrays
+// of any size.
 func TestBound(t *testing.T) {
 	random := rand.New(rand.NewPCG(4, 4))
-	for range 10 {
-		a := hotspots(t, 1+random.IntN(4), 1+random.IntN(4), random.IntN(8), random)
-		s, err := Optimise(context.Background(), a, Options{Time: 100 * time.Millisecond})
+	for _, size := range [][2]int{{1, 1}, {2, 3}, {4, 1}, {3, 4}, {6, 5}, {10, 10}} {
+		a := hotspots(t, size[0], size[1], random.IntN(12), random)
+		s, err := Optimise(context.Background(), a, Options{Time: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 300 {
+		if !s.Proved || s.Nodes != 1 {
+			t.Errorf("%d × %d: proved %v with %d boxes, bound %v K of %v K", size[0], size[1], s.Proved, s.Nodes, s.Bound, s.After)
+		}
+		for range 200 {
 			currents := make([]float64, len(a.Tiles))
 			spread := math.Pow(10, -3*random.Float64())
 			for k, tile := range a.Tiles {
@@ -207,6 +211,59 @@ func TestBound(t *testing.T) {
 				t.Fatalf("%d tiles: %.6f K found, bound %.6f K, solution %.6f K", len(a.Tiles), state.peak, s.Bound, s.After)
 			}
 		}
+	}
+}
+
+// In any box, with the best currents in it or not, no currents are below its bound, and
+// none whose peak is at most the target is narrowed away.
+func TestBoxes(t *testing.T) {
+	random := rand.New(rand.NewPCG(10, 10))
+	kept, narrowed := 0, 0
+	for range 12 {
+		a := hotspots(t, 1+random.IntN(3), 1+random.IntN(4), random.IntN(8), random)
+		o := &optimiser{Array: a, price: powerPrice}
+		o.start = o.evaluate(make([]float64, len(a.Tiles)))
+		o.minimise(context.Background(), o.start)
+		_, weights := o.smooth(o.balanced, sharpest)
+		for range 8 {
+			target := o.balanced.peak + 3*random.Float64()
+			if err := o.hold(target); err != nil {
+				t.Fatal(err)
+			}
+			b := box{}
+			for k, tile := range a.Tiles {
+				i, wide := o.balanced.currents[k], 0.3*tile.MaxCurrent*random.Float64()
+				low := max(0, i-wide*random.Float64()*1.2+0.2*wide)
+				b.low, b.high = append(b.low, low), append(b.high, min(low+wide, tile.MaxCurrent))
+			}
+			whole := box{low: slices.Clone(b.low), high: slices.Clone(b.high)}
+			o.bound(&b, weights, target, 0)
+			for range 100 {
+				currents := make([]float64, len(a.Tiles))
+				for k := range currents {
+					currents[k] = whole.low[k] + math.Pow(random.Float64(), 3)*(whole.high[k]-whole.low[k])
+				}
+				state, ok := a.solveAt(currents)
+				if !ok || state.peak > target {
+					continue
+				}
+				kept++
+				if o.cost(state) < b.bound-1e-6 {
+					t.Fatalf("%.6f K in a box whose bound is %.6f K (target %.3f K)", state.peak, b.bound, target)
+				}
+				for k, i := range currents {
+					if i < b.low[k]-1e-9 || i > b.high[k]+1e-9 {
+						t.Fatalf("%.3f K with %.4f A, but the box was narrowed to %.4f … %.4f A (target %.3f K)", state.peak, i, b.low[k], b.high[k], target)
+					}
+				}
+			}
+			if width(&b) < 0.9*width(&whole) {
+				narrowed++
+			}
+		}
+	}
+	if kept < 200 || narrowed < 10 {
+		t.Errorf("only %d currents and %d narrowed boxes were looked at", kept, narrowed)
 	}
 }
 
