@@ -297,6 +297,49 @@ func TestCurvature(t *testing.T) {
 	if got := phi(far); math.Abs(got-want) > 1e-9*got || math.Abs(got-phi(s)) < 1 {
 		t.Errorf("%.9f, but the quadratic is %.9f (%.3f where it is expanded)", got, want, phi(s))
 	}
+	// Over a box it is below what it is anywhere in it, and near that where the box is small.
+	for _, wide := range []float64{0.3, 0.01} {
+		b := &box{}
+		low, high := slices.Clone(s.at), slices.Clone(s.at)
+		for k, tile := range a.Tiles {
+			b.low, b.high = append(b.low, max(0, at[k]-wide*tile.MaxCurrent)), append(b.high, at[k]+wide*tile.MaxCurrent)
+		}
+		var inside []*state
+		for range 100 {
+			currents := make([]float64, len(at))
+			for k := range currents {
+				currents[k] = b.low[k] + random.Float64()*(b.high[k]-b.low[k])
+			}
+			if random.IntN(2) == 0 { // corners, where temperatures are extreme
+				for k := range currents {
+					currents[k] = []float64{b.low[k], b.high[k]}[random.IntN(2)]
+				}
+			}
+			if state, ok := a.solveAt(currents); ok {
+				inside = append(inside, state)
+				for p, x := range state.at {
+					low[p], high[p] = min(low[p], x), max(high[p], x)
+				}
+			}
+		}
+		lambda := o.adjoint(s, weights)
+		least := o.curvature(b, s, lambda, &response, low, high)
+		open := 0.0
+		for _, state := range inside {
+			for k, i := range state.currents {
+				step.SetVec(k, i-at[k])
+			}
+			here := o.curvature(&box{low: state.currents, high: state.currents}, s, lambda, &response, state.at, state.at)
+			exact, bound := mat.Inner(step, here, step), mat.Inner(step, least, step)
+			if bound > exact+1e-9*math.Abs(exact) {
+				t.Fatalf("curvature %v, bounded by %v", exact, bound)
+			}
+			open = max(open, (exact-bound)/exact)
+		}
+		if len(inside) < 50 || wide < 0.1 && open > 0.2 {
+			t.Errorf("%d states in the box; the bound leaves %.2g of the curvature open", len(inside), open)
+		}
+	}
 }
 
 func TestMaxPower(t *testing.T) {

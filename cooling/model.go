@@ -297,7 +297,7 @@ type Temperature struct {
 	Name   string
 	Layer  int // -1 of the package's periphery
 	Kelvin float64
-	Die    bool // of a layer of the chip, not of its package
+	Die    bool // of a layer of the chip that may dissipate
 }
 
 // Temperatures maps those of the nodes to the named parts, in the order and by the
@@ -306,7 +306,7 @@ type Temperature struct {
 func (m *Model) Temperatures(t []float64) []Temperature {
 	list := make([]Temperature, len(m.blocks))
 	for i, b := range m.blocks {
-		list[i] = Temperature{Name: b.name, Layer: b.layer, Kelvin: b.temperature(t), Die: b.layer >= 0 && b.layer < m.die}
+		list[i] = Temperature{Name: b.name, Layer: b.layer, Kelvin: b.temperature(t), Die: b.trace != ""}
 	}
 	return list
 }

@@ -268,9 +268,13 @@ func (d *coolMap) print(out io.Writer, list []cooling.Temperature) error {
 }
 
 func (d *coolMap) writeHTML(path string, c *chip, kelvin []float64) error {
+	when := ""
+	if d.Transient != nil {
+		when = " at the end of the trace"
+	}
 	page := report.Page{Title: "Chip temperature", Lead: fmt.Sprintf("Peak %.2f K (%.2f °C) in %s at %.4g W.", d.Peak.Kelvin, d.Peak.Kelvin-273.15, d.Peak.Where, d.Power),
 		Facts:    []report.Fact{{Label: "solver", Value: d.Solver}, {Label: "ambient", Value: fmt.Sprintf("%.2f K", d.Ambient)}},
-		Sections: []report.Section{{Title: "Maps", Charts: c.maps(kelvin, "")}}}
+		Sections: []report.Section{{Title: "Maps", Charts: c.maps(kelvin, when)}}}
 	if d.Transient != nil && len(d.Transient.Kelvin) > 0 {
 		lines := report.LineChart{Caption: "Temperature of the chip's blocks over the trace.", X: "time (s)", Y: "temperature (K)"}
 		for i, name := range d.Transient.Names {

@@ -145,7 +145,7 @@ func runCoolOptimise(cmd *cobra.Command, f coolOptimiseFlags) error {
 	}
 	var interrupted error
 	if s.Interrupted {
-		interrupted = errors.Join(errors.New("interrupted: the currents are the best so far"), context.Canceled)
+		interrupted = errors.New("interrupted: the currents are the best so far")
 	}
 	if f.asJSON {
 		return errors.Join(printJSON(cmd.OutOrStdout(), d), interrupted)
