@@ -178,7 +178,7 @@ func (r *Result) notMixed() []thermo.Finding {
 	}
 	if worst.RHat > 1.01 {
 		findings = append(findings, thermo.Finding{ID: "not-mixed", Severity: thermo.Critical,
-			What: "the chains disagree: they have not met", Evidence: fmt.Sprintf("R-hat of %s is %.3f (above 1.01)", worst.Name, worst.RHat),
+			What: "the chains disagree: they have not met", Evidence: fmt.Sprintf("R-hat of %s is %.4f (above 1.01)", worst.Name, worst.RHat),
 			Change: "draw more, warm up longer, or use parallel tempering if there are several modes"})
 	}
 	if enough := 100 * float64(len(r.Chains)); fewest.ESSBulk < enough {
