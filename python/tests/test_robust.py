@@ -306,7 +306,7 @@ class Distributed(Case):
         for r in ranks:
             r.start()
         for r in ranks:
-            r.join(120)
+            r.join(600)
             self.assertEqual(r.exitcode, 0)
 
     def test_the_first_process_writes(self):
