@@ -198,12 +198,15 @@ func noiseDominated(w []sample, layers []Layer) []thermo.Finding {
 }
 
 // equilibrium looks for a run whose parameters fluctuate about a point and whose
-// loss falls no more.
+// loss falls no more, at one learning rate.
 func (m *Monitor) equilibrium(w []sample, r *Report) []thermo.Finding {
 	rho := r.Stationarity
 	loss := column(w, "", "loss")
 	if !rho.Valid() || len(loss) < Fewest || rho.StdErr > stationaryBand/2 || math.Abs(rho.Value-1) > stationaryBand {
 		return nil
+	}
+	if math.Abs(math.Log(rate(w[len(w)-1])/rate(w[0]))) > rateJump {
+		return nil // a schedule lowers it already, and the state follows
 	}
 	early := mean("", "", "energy", loss[:len(loss)/2])
 	late := mean("", "", "energy", loss[len(loss)/2:])

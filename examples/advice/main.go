@@ -1,6 +1,6 @@
 // Command advice asks whether the findings of package monitor help: the same
-// training, of ten overlapping classes, with and without following the advice, on
-// the same seeds. docs/findings.md shows what it prints.
+// training with and without following the advice, on the same seeds. docs/findings.md
+// shows what it prints.
 //
 //	go run ./examples/advice [-seeds 10]
 package main
