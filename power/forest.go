@@ -84,10 +84,8 @@ func (s *solver) cut(v int32, inside bool) {
 		name++
 	}
 	s.stack = append(s.stack[:0], v)
-	size := 0
-	for len(s.stack) > 0 {
-		v := s.stack[len(s.stack)-1]
-		s.stack = s.stack[:len(s.stack)-1]
+	for k := 0; k < len(s.stack); k++ {
+		v := s.stack[k]
 		n := &s.nodes[v]
 		old := &s.trees[s.of[v]]
 		if old.inside {
@@ -95,12 +93,11 @@ func (s *solver) cut(v int32, inside bool) {
 		}
 		old.size--
 		s.of[v] = name
-		size++
 		for c := n.child; c >= 0; c = s.nodes[c].next {
 			s.stack = append(s.stack, c)
 		}
 	}
-	s.trees[name] = tree{inside, s.shift, size}
+	s.trees[name] = tree{inside, s.shift, len(s.stack)}
 }
 
 // survey finds the border.
