@@ -104,7 +104,7 @@ func bias(ctx context.Context, out string) error {
 		}
 		fmt.Println(row)
 	}
-	p := newPlot("SGLD is hot by its step size", "step size × curvature ελ", "temperature read / asked for")
+	p := newPlot("SGLD is hot by its step size", "step size × curvature ελ", "T read / T asked")
 	if err := errors.Join(readings(p, "SGLD", hues[1], sgld), readings(p, "MALA, with acceptance", hues[2], mala)); err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func capacity(ctx context.Context, out string) error {
 	}
 	p := newPlot("Heat capacity of two valleys", "temperature", "heat capacity")
 	logarithmic(p)
-	if err := errors.Join(readings(p, "Var(E)/T²", hues[1], variance), readings(p, "dU/dT of neighbours", hues[2], slope)); err != nil {
+	if err := errors.Join(readings(p, "Var(E)/T²", hues[1], variance), readings(p, "dU/dT", hues[2], slope)); err != nil {
 		return err
 	}
 	var exact []point
