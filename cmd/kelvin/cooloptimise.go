@@ -202,6 +202,17 @@ func newCoolOptimum(c *chip, tiles []cooling.Tile, s *cooling.Solution, off floa
 		cop := taken / d.TECPower
 		d.COP = &cop
 	}
+	switch {
+	case s.After > s.Before:
+		d.Findings = append(d.Findings, thermo.Finding{ID: "worse-than-without", Severity: thermo.Warning, Confidence: 1,
+			What:     fmt.Sprintf("the coolers make the peak worse even at these currents: %.2f K, and %.2f K without coolers", s.After, s.Before),
+			Evidence: fmt.Sprintf("off, they raise it to %.2f K: their legs conduct less than the interface material that they replace", off),
+			Change:   "leave them out, or let them draw more power"})
+	case off > s.Before:
+		d.Findings = append(d.Findings, thermo.Finding{ID: "worse-when-off", Severity: thermo.Info, Confidence: 1,
+			What:     fmt.Sprintf("coolers that are off make the peak worse: %.2f K, and %.2f K without coolers", off, s.Before),
+			Evidence: "their legs conduct less than the interface material that they replace", Change: "never let the chip work this hard without their currents"})
+	}
 	if n := len(s.Harmful); n > 0 {
 		t := tiles[s.Harmful[0]]
 		d.Findings = append(d.Findings, thermo.Finding{ID: "harmful-coolers", Severity: thermo.Warning, Confidence: 1,
