@@ -112,7 +112,7 @@ func drawCurves(path string, size int, points []ising.Point) error {
 			return err
 		}
 		p.X.Min, p.X.Max, p.Y.Max = 1.45, 3.05, panel.top
-		p.Legend.Top = panel.title != "Energy"
+		p.Legend.Left, p.Legend.Top = true, panel.title != "Magnetisation"
 		plots = append(plots, p)
 	}
 	return save(path, 2, plots...)
@@ -135,6 +135,6 @@ func drawBinder(path string, data []ising.Sized) error {
 			return err
 		}
 	}
-	p.Legend.Top = true
+	p.Legend.Left = true
 	return save(path, 1, p)
 }
