@@ -165,6 +165,16 @@ func runCapacity(cmd *cobra.Command, path string, f capacityFlags) error {
 // differ.
 const maxCurveDisagreement = 0.001
 
+// fewEnergies is the effective sample size of energies below which errors are not
+// to be trusted.
+const fewEnergies = 50
+
+func fewDraws(temperature float64, r thermo.Reading) thermo.Finding {
+	return thermo.Finding{ID: "few-draws", Severity: thermo.Warning,
+		What:     fmt.Sprintf("at T = %.4g: too few independent energies for the error bars to be trusted", temperature),
+		Evidence: fmt.Sprintf("effective sample size %.0f of the %s (below %d)", r.ESS, r.Name, fewEnergies), Change: "draw more"}
+}
+
 func describeCapacity(c *sampler.CapacityCurve) capacityDocument {
 	d := capacityDocument{Schema: schema, Agreement: capacityTest{defined(c.PValue)}, Peaks: []capacityPeak{}, Findings: []thermo.Finding{}}
 	for _, p := range c.Points {
@@ -177,10 +187,8 @@ func describeCapacity(c *sampler.CapacityCurve) capacityDocument {
 				d.Findings = append(d.Findings, f)
 			}
 		}
-		if !p.Capacity.Valid() || p.Capacity.ESS < 50 {
-			d.Findings = append(d.Findings, thermo.Finding{ID: "few-draws", Severity: thermo.Warning,
-				What:     fmt.Sprintf("at T = %.4g: too few independent energies for the heat capacity", p.Temperature),
-				Evidence: fmt.Sprintf("effective sample size %.0f", p.Capacity.ESS), Change: "draw more"})
+		if !p.Capacity.Valid() || p.Capacity.ESS < fewEnergies {
+			d.Findings = append(d.Findings, fewDraws(p.Temperature, p.Capacity))
 		}
 	}
 	for _, p := range c.Peaks {

@@ -248,6 +248,9 @@ func (b *bayesianNetwork) at(ctx context.Context, temperature float64) (*network
 			point.Findings = append(point.Findings, f)
 		}
 	}
+	if !point.Energy.Valid() || point.Energy.ESS < fewEnergies {
+		point.Findings = append(point.Findings, fewDraws(o.Temperature, point.Energy))
+	}
 	return point, nil
 }
 
