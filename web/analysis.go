@@ -153,7 +153,7 @@ func measureSpectra(ctx context.Context, c run.Checkpoint) (any, error) {
 		}
 	}
 	d.Table = table
-	d.Text = fmt.Sprintf("%d matrices of the checkpoint of step %d.", len(d.Matrices), c.Step)
+	d.Text = fmt.Sprintf("Weight matrices of the checkpoint of step %d: %d.", c.Step, len(d.Matrices))
 	if left > 0 {
 		d.Text += fmt.Sprintf(" %d more are left out: kelvin spectrum reads them all.", left)
 	}

@@ -35,6 +35,9 @@ type runItem struct {
 	Step  int64    `json:"step" doc:"of the last record"`
 	Time  float64  `json:"time" doc:"of the last record, seconds since 1970"`
 	Loss  *float64 `json:"loss" doc:"last that was recorded; null when there is none, or it is not finite"`
+
+	Temperature    *float64 `json:"temperature" doc:"mean of the last tenth of its steps, energy/nat; null where it is not known, or not yet"`
+	TemperatureErr *float64 `json:"temperature_stderr"`
 }
 
 func newItem(id string, s run.Summary) runItem {

@@ -92,7 +92,6 @@ func TestTenMillion(t *testing.T) {
 	if !*long {
 		t.Skip("needs -long: a minute, and 2 GB of disk")
 	}
-	ctx := browser(t)
 	root := t.TempDir()
 	r, err := run.Create(filepath.Join(root, "large"), nil)
 	if err != nil {
@@ -113,6 +112,7 @@ func TestTenMillion(t *testing.T) {
 		}
 	}
 	r.Close()
+	ctx := browser(t)
 	start := time.Now()
 	address, _ := serve(t, root, "127.0.0.1:0", "")
 	do(t, ctx, chromedp.Navigate("http://"+address+"/#/run/large"))

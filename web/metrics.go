@@ -30,12 +30,13 @@ var (
 	runs     = prometheus.NewDesc("kelvin_runs", "Runs by state.", []string{"state"}, nil)
 	step     = prometheus.NewDesc("kelvin_run_step", "Step of the last record of a run.", []string{"run"}, nil)
 	loss     = prometheus.NewDesc("kelvin_run_energy", "Energy (loss) of a run that was recorded last.", []string{"run"}, nil)
+	heat     = prometheus.NewDesc("kelvin_run_temperature", "Temperature of a run over the last tenth of its steps, in energy per nat.", []string{"run"}, nil)
 	seen     = prometheus.NewDesc("kelvin_run_time_seconds", "Time of the last record of a run, since 1970.", []string{"run"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{requests, records, taken, refused, runs, step, loss, seen} {
+	for _, d := range []*prometheus.Desc{requests, records, taken, refused, runs, step, loss, heat, seen} {
 		to <- d
 	}
 }
@@ -57,6 +58,9 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		states[item.State]++
 		gauge(step, float64(item.Step), item.ID)
 		gauge(seen, item.Time, item.ID)
+		if item.Temperature != nil {
+			gauge(heat, *item.Temperature, item.ID)
+		}
 		if item.Loss != nil {
 			gauge(loss, *item.Loss, item.ID)
 		}

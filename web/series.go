@@ -296,6 +296,19 @@ func (v *view) global(from, to int64, n int) ([]run.Bucket, error) {
 	return scaled(sum, 1/k), nil
 }
 
+// temperature returns that of the last tenth of the steps, with its error, where
+// they are known.
+func (v *view) temperature() (mean, stderr *float64) {
+	if !v.has("", "temperature") {
+		return nil, nil
+	}
+	c, err := v.curve("", "temperature", v.last-(v.last-v.first)/10, v.last, 1)
+	if err != nil || len(c.Mean) == 0 {
+		return nil, nil
+	}
+	return c.Mean[len(c.Mean)-1], c.StdErr[len(c.StdErr)-1]
+}
+
 // efficiency returns 1 − ⟨φ²⟩/⟨z²⟩ (docs/theory.md, T5).
 func (v *view) efficiency(layer string, from, to int64, n int) ([]run.Bucket, error) {
 	in, err := v.Buckets(layer, "energy_in", from, to, n)

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -215,6 +216,77 @@ func TestRecords(t *testing.T) {
 	}
 	if status, text := ask(t, "PUT", "http://"+address+"/api/run?run=link/run", "{}", "Content-Type", "application/json"); status != 422 {
 		t.Errorf("through a link: %d %s", status, text)
+	}
+}
+
+// TestLimits sends too much, too often and to too many runs.
+func TestLimits(t *testing.T) {
+	address, _ := serve(t, t.TempDir(), "127.0.0.1:0", "")
+	home := "http://" + address + "/api/"
+	put := func(id, model string) int {
+		status, _ := ask(t, "PUT", home+"run?run="+id, model, "Content-Type", "application/json")
+		return status
+	}
+	if status := put("large", `"`+strings.Repeat("x", 1<<20)+`"`); status != 413 {
+		t.Errorf("a model.json of a mebibyte: %d", status)
+	}
+	if status := put("a", "{}"); status != 200 {
+		t.Fatalf("a run: %d", status)
+	}
+	refused := 0
+	for range batchBurst + 10 {
+		status, _ := ask(t, "POST", home+"records?run=a&offset=0", "", "Content-Type", jsonl)
+		switch status {
+		case 429:
+			refused++
+		case 200:
+		default:
+			t.Fatalf("an empty batch: %d", status)
+		}
+	}
+	if refused == 0 {
+		t.Errorf("%d batches at once were taken", batchBurst+10)
+	}
+	store, err := newStore(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxOpen {
+		store.writers[fmt.Sprint(i)] = &writer{}
+	}
+	if err := store.writing("one more", func(*writer) error { return nil }); err == nil || !strings.Contains(err.Error(), "wait until one ends") {
+		t.Errorf("one more than %d runs at one time: %v", maxOpen, err)
+	}
+	if err := store.writing("0", func(*writer) error { return nil }); err != nil {
+		t.Errorf("one of them: %v", err)
+	}
+}
+
+// TestTemperatures reads the temperature of every run in the list.
+func TestTemperatures(t *testing.T) {
+	root := t.TempDir()
+	writeRich(t, filepath.Join(root, "rich"))
+	r := writeRun(t, filepath.Join(root, "cold"), 0)
+	r.Close()
+	address, _ := serve(t, root, "127.0.0.1:0", "")
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		heat := map[string]*float64{}
+		for _, item := range told[runList](t, "http://"+address+"/api/runs").Runs {
+			heat[item.ID] = item.Temperature
+		}
+		if x := heat["rich"]; x != nil {
+			// Three layers of equal size at 0.3 times 0.01, 0.02 and 0.03.
+			if math.Abs(*x-0.006) > 2e-4 || heat["cold"] != nil {
+				t.Errorf("got %g and %v", *x, heat["cold"])
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it is never read")
+		}
+	}
+	if _, text := ask(t, "GET", "http://"+address+"/metrics", ""); !strings.Contains(text, `kelvin_run_temperature{run="rich"} 0.00`) {
+		t.Error("it is not in the metrics")
 	}
 }
 

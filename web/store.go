@@ -31,6 +31,9 @@ type entry struct {
 	size    int64
 	changed time.Time
 
+	heat, heatErr *float64 // of the last tenth of its steps; nil if it is not known
+	heated        time.Time
+
 	indexing sync.Mutex // held while its index is brought up to date
 }
 
@@ -125,7 +128,9 @@ func (s *store) list() []runItem {
 	defer s.mu.Unlock()
 	items := make([]runItem, 0, len(s.runs))
 	for id, e := range s.runs {
-		items = append(items, newItem(id, e.summary))
+		item := newItem(id, e.summary)
+		item.Temperature, item.TemperatureErr = e.heat, e.heatErr
+		items = append(items, item)
 	}
 	slices.SortFunc(items, func(a, b runItem) int {
 		if a.Time != b.Time {
@@ -218,14 +223,38 @@ func (s *store) index(id string) (*run.Index, string, error) {
 	}
 }
 
-// warm brings the index of a run up to date.
-func (s *store) warm(id string) {
-	if e, dir, err := s.find(id); err == nil && e.indexing.TryLock() {
-		defer e.indexing.Unlock()
-		if index, _, err := run.OpenIndex(dir); err == nil {
-			index.Close()
-		}
+// heatEvery is how often the temperature of a run that grows is read.
+const heatEvery = 5 * time.Second
+
+// warm brings the index of a run up to date, and reports whether its temperature is
+// another than before.
+func (s *store) warm(id string) bool {
+	e, dir, err := s.find(id)
+	if err != nil || !e.indexing.TryLock() {
+		return false
 	}
+	defer e.indexing.Unlock()
+	index, _, err := run.OpenIndex(dir)
+	if err != nil {
+		return false
+	}
+	defer index.Close()
+	s.mu.Lock()
+	due := time.Since(e.heated) > heatEvery || e.summary.State != run.Running
+	s.mu.Unlock()
+	if !due {
+		return false
+	}
+	v, err := newView(index, dir)
+	if err != nil {
+		return false
+	}
+	heat, stderr := v.temperature()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	same := (heat == nil) == (e.heat == nil) && (heat == nil || *heat == *e.heat)
+	e.heat, e.heatErr, e.heated = heat, stderr, time.Now()
+	return !same
 }
 
 func (s *store) close() {

@@ -89,25 +89,64 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// watch looks at the runs every second, tells the pages what changed, and keeps
-// the indexes of runs that grow up to date, so that opening them takes no time.
+// watch looks at the runs every second and tells the pages what changed. Beside it
+// the indexes of runs that changed are brought up to date, so that opening them
+// takes no time, and their temperatures are read.
 func (s *Server) watch(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	read, reading := make(chan []string), false
+	waiting := map[string]bool{}
+	for _, item := range s.store.list() {
+		waiting[item.ID] = true
+	}
 	for {
 		changed, err := s.store.scan()
 		s.hub.send(changed, err)
 		s.store.rest()
 		for _, id := range changed {
-			if ctx.Err() != nil {
-				return
+			waiting[id] = true
+		}
+		if !reading && len(waiting) > 0 {
+			var ids []string // those that changed last first
+			for _, item := range s.store.list() {
+				if waiting[item.ID] {
+					ids = append(ids, item.ID)
+				}
 			}
-			s.store.warm(id)
+			clear(waiting)
+			reading = true
+			go func() { read <- s.read(ctx, ids) }()
 		}
 		select {
 		case <-ctx.Done():
+			if reading {
+				<-read
+			}
 			return
+		case heated := <-read:
+			reading = false
+			s.hub.send(heated, nil)
 		case <-tick.C:
 		}
 	}
+}
+
+// read brings the indexes of runs up to date, and returns those whose temperature
+// is another than before.
+func (s *Server) read(ctx context.Context, ids []string) (heated []string) {
+	told := time.Now()
+	for _, id := range ids {
+		if ctx.Err() != nil {
+			break
+		}
+		if s.store.warm(id) {
+			heated = append(heated, id)
+		}
+		if time.Since(told) > time.Second { // of a thousand runs the first need not wait for the last
+			s.hub.send(heated, nil)
+			heated, told = nil, time.Now()
+		}
+	}
+	return heated
 }

@@ -1,6 +1,6 @@
 import type { ChartDocument, FindingDocument, PageDocument, TableDocument } from './page';
 
-export interface Run { id: string; state: 'running' | 'finished' | 'stopped'; step: number; time: number; loss: number | null }
+export interface Run { id: string; state: 'running' | 'finished' | 'stopped'; step: number; time: number; loss: number | null; temperature: number | null; temperature_stderr: number | null }
 export interface RunList { root: string; runs: Run[] }
 export interface Quantity { name: string; label: string; unit: string; system: boolean; layers: string[] }
 export interface Event { step: number; time: number; kind: string; layer: string; text: string }
