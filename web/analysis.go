@@ -317,7 +317,7 @@ func (a *analyses) find(ctx context.Context, key string, size int64, changed tim
 func (a *analyses) run(x *analysis, size int64, changed time.Time, f func(ctx context.Context) (any, error)) {
 	defer a.working.Done()
 	var value any
-	err := a.ctx.Err()
+	var err error
 	var began time.Time
 	select {
 	case a.one <- struct{}{}:
