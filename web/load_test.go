@@ -128,4 +128,7 @@ func TestTenMillion(t *testing.T) {
 	until(t, ctx, `document.querySelectorAll('.uplot').length >= 2`)
 	paint := js[float64](t, ctx, `performance.getEntriesByName('first-contentful-paint')[0].startTime`)
 	t.Logf("opened again: first paint after %.0f ms, all drawn after %.0f ms; heap %.0f MiB", paint, js[float64](t, ctx, `performance.now()`), heap())
+	began := time.Now()
+	told[transitionsDocument](t, "http://"+address+"/api/transitions?run=large")
+	t.Logf("its transitions are known %.1f s later", time.Since(began).Seconds())
 }

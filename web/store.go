@@ -233,8 +233,8 @@ func (s *store) warm(id string) bool {
 	if err != nil || !e.indexing.TryLock() {
 		return false
 	}
-	defer e.indexing.Unlock()
 	index, _, err := run.OpenIndex(dir)
+	e.indexing.Unlock() // reading it holds nobody up
 	if err != nil {
 		return false
 	}
