@@ -17,7 +17,7 @@ func TestScenarios(t *testing.T) {
 	}
 	expected := map[string]struct {
 		changes, driven string
-		from, to        int64
+		from, to        float64
 	}{
 		"grokking":        {changes: "held_out_accuracy", from: 500, to: 3000},
 		"teacher-student": {changes: "held_out_loss", from: 3500, to: 6500},
@@ -46,7 +46,7 @@ func TestScenarios(t *testing.T) {
 		found := false
 		for _, transition := range h.Transitions {
 			for _, c := range transition.Changes {
-				found = found || h.Curves[c.Curve].Name == want.changes && transition.First >= want.from && transition.Last <= want.to && transition.Driven == want.driven
+				found = found || h.Curves[c.Curve].Name == want.changes && c.First >= want.from && c.Last <= want.to && transition.Driven == want.driven
 			}
 		}
 		if !found {
