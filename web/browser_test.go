@@ -246,12 +246,17 @@ func TestThousandRuns(t *testing.T) {
 	js[bool](t, ctx, `document.activeElement.select() || true`) // the slash, which only a test can type
 	do(t, ctx, chromedp.KeyEvent("sweep-3 seed-4"))
 	until(t, ctx, `document.body.innerText.includes('11 of 1,000 runs')`)
-	js[bool](t, ctx, `[...document.querySelectorAll('tbody input')].slice(0, 2).forEach((x) => x.click()) || true`)
+	for i := range 2 {
+		js[bool](t, ctx, fmt.Sprintf(`document.querySelectorAll('tbody input')[%d].focus() || true`, i))
+		do(t, ctx, chromedp.KeyEvent(" "))
+	}
 	until(t, ctx, `document.querySelector('button.push').innerText == 'Compare 2'`)
 	js[bool](t, ctx, `document.querySelector('button.push').focus() || true`)
 	do(t, ctx, chromedp.KeyEvent("\r"))
 	until(t, ctx, `document.body.innerText.includes('2 runs compared') && document.querySelectorAll('.uplot').length == 1`)
 	shot(t, ctx, "compare")
+	do(t, ctx, chromedp.Navigate("http://"+address+"/#/run/sweep-3%2Fseed-4"))
+	until(t, ctx, `document.querySelector('h1').innerText == 'sweep-3/seed-4' && document.querySelectorAll('.uplot').length >= 1`)
 }
 
 // TestRich looks at transitions, spectra and energy, on the page and in its report.
