@@ -61,7 +61,8 @@ type Chain struct {
 	Weights     []float64 `json:"weights"`
 	Kernel      named     `json:"kernel"` // as tuned by the warm-up
 	State       *State    `json:"state"`
-	Generator   []byte    `json:"generator"` // of the random numbers
+	Ensemble    *Ensemble `json:"ensemble,omitempty"` // of parallel tempering, else nil
+	Generator   []byte    `json:"generator"`          // of the random numbers
 
 	// Sums over steps of the total energy: those of the energy Bayesian fraction of
 	// missing information.
@@ -293,6 +294,23 @@ func (c *Chain) draw(ctx context.Context, d Density, total int, r *Result, progr
 	rng := rand.New(source)
 	reporter, _ := d.(Reporter)
 	rec := recorder{Chain: c, d: d, reporter: reporter, out: make([]float64, len(r.Names)), result: r}
+	step := func() error {
+		info, err := c.Kernel.Step(d, c.State, rng)
+		if err != nil {
+			return err
+		}
+		return rec.record(info, rng)
+	}
+	if e := c.Ensemble; e != nil {
+		e.States[0] = c.State
+		coldest := func(rung int, info Info) error {
+			if rung > 0 {
+				return nil
+			}
+			return rec.record(info, rng)
+		}
+		step = func() error { return e.scan(d, rng, coldest) }
+	}
 	tick, flush := batched(progress)
 	defer flush()
 	for c.Moments.N < total {
@@ -300,11 +318,7 @@ func (c *Chain) draw(ctx context.Context, d Density, total int, r *Result, progr
 		if c.Moments.N%r.Thin == 0 && ctx.Err() != nil {
 			break
 		}
-		info, err := c.Kernel.Step(d, c.State, rng)
-		if err != nil {
-			return err
-		}
-		if err := rec.record(info, rng); err != nil {
+		if err := step(); err != nil {
 			return err
 		}
 		tick()

@@ -98,27 +98,59 @@ func (r *Result) checkChain(c *Chain) error {
 	if n := len(c.Kinetic); n != 0 && n != kept || len(c.Curvature) != 0 && len(c.Curvature) != kept {
 		return fmt.Errorf("expected traces of %d values", kept)
 	}
+	if err := checkState(s, c.Kernel.Kernel, k); err != nil {
+		return err
+	}
+	if c.Ensemble == nil {
+		return nil
+	}
+	if err := c.Ensemble.check(k); err != nil {
+		return fmt.Errorf("ensemble: %w", err)
+	}
+	return nil
+}
+
+func (e *Ensemble) check(k int) error {
+	n := len(e.States)
+	if n < 2 || len(e.Kernels) != n || len(e.Energy) != n || len(e.Replica) != n || len(e.FromHot) != n || len(e.Rejected) != n-1 || len(e.Tried) != n-1 {
+		return fmt.Errorf("expected at least 2 rungs, and something of each, got %d states", n)
+	}
+	for i, s := range e.States {
+		if s == nil || e.Kernels[i].Kernel == nil || len(s.Theta) != k || len(s.Gradient) != k || len(e.Energy[i].Mean) != 1 || len(e.Energy[i].M2) != 1 {
+			return fmt.Errorf("rung %d: expected a state of %d parameters, a kernel and an energy", i+1, k)
+		}
+		if err := checkState(s, e.Kernels[i].Kernel, k); err != nil {
+			return fmt.Errorf("rung %d: %w", i+1, err)
+		}
+		if r := e.Replica[i]; r < 0 || r >= n {
+			return fmt.Errorf("rung %d: expected a replica below %d, got %d", i+1, n, r)
+		}
+	}
+	return nil
+}
+
+func checkState(s *State, kernel Kernel, k int) error {
 	if len(s.Momentum) != 0 && len(s.Momentum) != k || len(s.Scale) != 0 && len(s.Scale) != k {
 		return fmt.Errorf("expected %d momenta and scales", k)
 	}
-	if c.needsMomentum() && s.Momentum == nil || c.needsScale() && s.Scale == nil || !(s.Temperature > 0) || k == 0 {
-		return fmt.Errorf("the state does not fit the kernel %T", c.Kernel.Kernel)
+	if needsMomentum(kernel) && s.Momentum == nil || needsScale(kernel) && s.Scale == nil || !(s.Temperature > 0) || k == 0 {
+		return fmt.Errorf("the state does not fit the kernel %T", kernel)
 	}
-	if t, ok := c.Kernel.Kernel.(tunable); ok {
+	if t, ok := kernel.(tunable); ok {
 		return t.metric().prepare(k)
 	}
 	return nil
 }
 
-func (c *Chain) needsMomentum() bool {
-	switch c.Kernel.Kernel.(type) {
+func needsMomentum(kernel Kernel) bool {
+	switch kernel.(type) {
 	case SGHMC, SGNHT, HMC, NUTS:
 		return true
 	}
 	return false
 }
 
-func (c *Chain) needsScale() bool {
-	_, ok := c.Kernel.Kernel.(PSGLD)
+func needsScale(kernel Kernel) bool {
+	_, ok := kernel.(PSGLD)
 	return ok
 }

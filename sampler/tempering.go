@@ -30,22 +30,28 @@ type Tempered struct {
 	VarEnergy    []float64 // Var E per rung: heat capacity is VarEnergy/T²
 }
 
-// An ensemble is one replica per rung.
-type ensemble struct {
+// An Ensemble is the replicas of one chain of parallel tempering, one per rung, the
+// coldest first, and what they have done since the warm-up.
+type Ensemble struct {
+	Kernels    []named   `json:"kernels"`
+	States     []*State  `json:"states"` // the first is the chain's
+	Energy     []moments `json:"energy"`
+	Replica    []int     `json:"replica"` // which replica is at each rung
+	FromHot    []bool    `json:"from_hot"`
+	RoundTrips int       `json:"round_trips"`
+	Rejected   []float64 `json:"rejected"` // sums of 1 − acceptance of the swaps
+	Tried      []float64 `json:"tried"`
+	Scans      int       `json:"scans"` // with the warm-up
+}
+
+// A tuning is an ensemble during the warm-up.
+type tuning struct {
+	*Ensemble
 	d          Density
 	rng        *rand.Rand
 	source     *rand.PCG
-	kernels    []Kernel
-	states     []*State
 	steps      []dualAveraging
 	covariance []*covariance
-	energy     []moments
-	replica    []int // which replica is at each rung
-	fromHot    []bool
-	roundTrips int
-	rejected   []float64 // sums of 1 − acceptance of the swaps
-	tried      []float64
-	scans      int
 	options    Options
 }
 
@@ -58,7 +64,7 @@ type ensemble struct {
 // goes in rounds of doubling length, after each of which the temperatures
 // between the ends are moved so that all swaps are equally likely, and step
 // sizes and metrics are tuned rung by rung. Results and errors are as those of
-// [Run], except that a tempered result cannot be continued.
+// [Run]; [Extend] continues them.
 func RunTempered(ctx context.Context, density func(chain int) (Density, error), kernel Kernel, l Ladder, o Options) (*Tempered, error) {
 	if err := o.complete(); err != nil {
 		return nil, fmt.Errorf("tempering: %w", err)
@@ -75,138 +81,155 @@ func RunTempered(ctx context.Context, density func(chain int) (Density, error), 
 		share := float64(i) / float64(l.Rungs-1)
 		temperatures[i] = o.Temperature * math.Pow(l.Hottest/o.Temperature, share)
 	}
-	ensembles := make([]*ensemble, o.Chains)
+	tunings := make([]*tuning, o.Chains)
 	err = parallel(ctx, o.Chains, func(_ context.Context, i int) (err error) {
-		ensembles[i], err = newEnsemble(densities[i], kernel, temperatures, i, o)
+		tunings[i], err = newTuning(densities[i], kernel, temperatures, i, o)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if temperatures, err = warmLadder(ctx, ensembles, temperatures, o); err != nil {
+	if err = warmLadder(ctx, tunings, temperatures, o); err != nil {
 		return nil, err
 	}
-	return drawTempered(ctx, ensembles, temperatures, o)
+	r := newResult(densities[0], o)
+	for i, t := range tunings {
+		if r.Chains[i], err = t.chain(len(r.Names)); err != nil {
+			return nil, fmt.Errorf("sampling: chain %d: %w", i+1, err)
+		}
+	}
+	if err := r.draw(ctx, densities, o.Draws, o.Progress); err != nil && ctx.Err() == nil {
+		return nil, err
+	}
+	return r.Tempered(), ctx.Err()
 }
 
-func newEnsemble(d Density, kernel Kernel, temperatures []float64, chain int, o Options) (*ensemble, error) {
+func newTuning(d Density, kernel Kernel, temperatures []float64, chain int, o Options) (*tuning, error) {
 	n := len(temperatures)
 	source := rand.NewPCG(o.Seed, uint64(chain))
-	e := &ensemble{d: d, options: o, source: source, rng: rand.New(source), replica: make([]int, n), fromHot: make([]bool, n),
-		rejected: make([]float64, n-1), tried: make([]float64, n-1)}
-	for i, t := range temperatures {
-		o.Temperature = t
-		s, err := startState(d, kernel, chain, e.rng, o)
+	t := &tuning{d: d, options: o, source: source, rng: rand.New(source),
+		Ensemble: &Ensemble{Replica: make([]int, n), FromHot: make([]bool, n), Rejected: make([]float64, n-1), Tried: make([]float64, n-1)}}
+	for i, temperature := range temperatures {
+		o.Temperature = temperature
+		s, err := startState(d, kernel, chain, t.rng, o)
 		if err != nil {
 			return nil, err
 		}
-		e.states = append(e.states, s)
-		e.kernels = append(e.kernels, kernel)
-		e.replica[i] = i
-		e.energy = append(e.energy, newMoments(1))
-		e.covariance = append(e.covariance, newCovariance(d.Dim(), o.Dense))
-		e.steps = append(e.steps, dualAveraging{})
+		t.States = append(t.States, s)
+		t.Kernels = append(t.Kernels, named{kernel})
+		t.Replica[i] = i
+		t.Energy = append(t.Energy, newMoments(1))
+		t.covariance = append(t.covariance, newCovariance(d.Dim(), o.Dense))
+		t.steps = append(t.steps, dualAveraging{})
 	}
-	return e, nil
+	return t, nil
 }
 
-// scan takes one step at every rung and tries one half of the swaps.
-func (e *ensemble) scan(tuning bool, record func(Info) error) error {
-	for i, s := range e.states {
-		info, err := e.kernels[i].Step(e.d, s, e.rng)
+// scan takes one step at every rung, which observe is told of, and tries one half
+// of the swaps.
+func (e *Ensemble) scan(d Density, rng *rand.Rand, observe func(rung int, info Info) error) error {
+	for i, s := range e.States {
+		info, err := e.Kernels[i].Step(d, s, rng)
 		if err != nil {
 			return fmt.Errorf("temperature %g: %w", s.Temperature, err)
 		}
-		if t, ok := e.kernels[i].(tunable); ok && tuning {
-			e.kernels[i] = t.withLeapfrogStep(e.steps[i].update(info.Acceptance))
-			e.covariance[i].add(s.Theta)
-		}
-		if i == 0 && record != nil {
-			if err := record(info); err != nil {
-				return err
-			}
+		if err := observe(i, info); err != nil {
+			return err
 		}
 	}
-	for i := e.scans % 2; i+1 < len(e.states); i += 2 {
-		e.swap(i)
+	for i := e.Scans % 2; i+1 < len(e.States); i += 2 {
+		e.swap(i, rng)
 	}
-	e.scans++
-	for i, s := range e.states {
-		e.energy[i].add([]float64{s.Energy})
+	e.Scans++
+	for i, s := range e.States {
+		e.Energy[i].add([]float64{s.Energy})
 	}
-	cold, hot := e.replica[0], e.replica[len(e.replica)-1]
-	if e.fromHot[cold] {
-		e.roundTrips++
+	cold, hot := e.Replica[0], e.Replica[len(e.Replica)-1]
+	if e.FromHot[cold] {
+		e.RoundTrips++
 	}
-	e.fromHot[cold], e.fromHot[hot] = false, true
+	e.FromHot[cold], e.FromHot[hot] = false, true
 	return nil
 }
 
 // swap exchanges the positions of rungs i and i+1 or not; the momenta stay,
 // being distributed by the temperature of the rung.
-func (e *ensemble) swap(i int) {
-	a, b := e.states[i], e.states[i+1]
+func (e *Ensemble) swap(i int, rng *rand.Rand) {
+	a, b := e.States[i], e.States[i+1]
 	accept := acceptance((1/a.Temperature - 1/b.Temperature) * (a.Energy - b.Energy))
-	e.tried[i]++
-	e.rejected[i] += 1 - accept
-	if e.rng.Float64() >= accept {
+	e.Tried[i]++
+	e.Rejected[i] += 1 - accept
+	if rng.Float64() >= accept {
 		return
 	}
 	a.Theta, b.Theta = b.Theta, a.Theta
 	a.Gradient, b.Gradient = b.Gradient, a.Gradient
 	a.Energy, b.Energy = b.Energy, a.Energy
-	e.replica[i], e.replica[i+1] = e.replica[i+1], e.replica[i]
+	e.Replica[i], e.Replica[i+1] = e.Replica[i+1], e.Replica[i]
 }
 
 // forget clears what the scans so far have counted.
-func (e *ensemble) forget() {
-	clear(e.rejected)
-	clear(e.tried)
-	e.roundTrips = 0
-	for i := range e.energy {
-		e.energy[i] = newMoments(1)
-		e.fromHot[i] = false
+func (e *Ensemble) forget() {
+	clear(e.Rejected)
+	clear(e.Tried)
+	e.RoundTrips = 0
+	for i := range e.Energy {
+		e.Energy[i] = newMoments(1)
+		e.FromHot[i] = false
 	}
 }
 
 // begin starts a round of tuning: a new search for each step, with the metric
 // of the round before if that was long enough.
-func (e *ensemble) begin() error {
-	e.forget()
-	for i, s := range e.states {
-		t, ok := e.kernels[i].(tunable)
+func (t *tuning) begin() error {
+	t.forget()
+	for i, s := range t.States {
+		k, ok := t.Kernels[i].Kernel.(tunable)
 		if !ok {
 			continue
 		}
-		if e.covariance[i].N >= 50 {
-			m := e.covariance[i].metric(s.Temperature)
+		if t.covariance[i].N >= 50 {
+			m := t.covariance[i].metric(s.Temperature)
 			if err := m.prepare(len(s.Theta)); err != nil {
 				return err
 			}
-			t = t.withMetric(m)
+			k = k.withMetric(m)
 		}
-		h, err := reasonableStep(e.d, s, t.metric(), t.leapfrogStep(), e.rng)
+		h, err := reasonableStep(t.d, s, k.metric(), k.leapfrogStep(), t.rng)
 		if err != nil {
 			return fmt.Errorf("temperature %g: %w", s.Temperature, err)
 		}
-		e.steps[i] = newDualAveraging(e.options.target(t), h)
-		e.kernels[i] = t.withLeapfrogStep(h)
-		e.covariance[i] = newCovariance(len(s.Theta), e.covariance[i].product != nil)
+		t.steps[i] = newDualAveraging(t.options.target(k), h)
+		t.Kernels[i] = named{k.withLeapfrogStep(h)}
+		t.covariance[i] = newCovariance(len(s.Theta), t.covariance[i].product != nil)
 	}
 	return nil
 }
 
-// warmLadder runs the warm-up and returns the adapted temperatures.
-func warmLadder(ctx context.Context, ensembles []*ensemble, temperatures []float64, o Options) ([]float64, error) {
+// tune takes the step size that a step's acceptance asks for.
+func (t *tuning) tune(rung int, info Info) error {
+	if k, ok := t.Kernels[rung].Kernel.(tunable); ok {
+		t.Kernels[rung] = named{k.withLeapfrogStep(t.steps[rung].update(info.Acceptance))}
+		t.covariance[rung].add(t.States[rung].Theta)
+	}
+	return nil
+}
+
+// warmLadder runs the warm-up and leaves every rung at its adapted temperature.
+func warmLadder(ctx context.Context, tunings []*tuning, temperatures []float64, o Options) error {
+	ensembles := make([]*Ensemble, len(tunings))
+	for i, t := range tunings {
+		ensembles[i] = t.Ensemble
+	}
 	for left, round := o.Warmup, 32; left > 0; round *= 2 {
 		length := round
 		if left < 3*round { // the next, doubled, would not fit
 			length = left
 		}
 		left -= length
-		err := parallel(ctx, len(ensembles), func(ctx context.Context, i int) error {
-			e := ensembles[i]
-			if err := e.begin(); err != nil {
+		err := parallel(ctx, len(tunings), func(ctx context.Context, i int) error {
+			t := tunings[i]
+			if err := t.begin(); err != nil {
 				return err
 			}
 			tick, flush := batched(o.Progress)
@@ -215,38 +238,38 @@ func warmLadder(ctx context.Context, ensembles []*ensemble, temperatures []float
 				if err := ctx.Err(); err != nil {
 					return err
 				}
-				if err := e.scan(true, nil); err != nil {
+				if err := t.scan(t.d, t.rng, t.tune); err != nil {
 					return err
 				}
 				tick()
 			}
-			for i, k := range e.kernels {
-				if t, ok := k.(tunable); ok {
-					e.kernels[i] = t.withLeapfrogStep(e.steps[i].final())
+			for i := range t.Kernels {
+				if k, ok := t.Kernels[i].Kernel.(tunable); ok {
+					t.Kernels[i] = named{k.withLeapfrogStep(t.steps[i].final())}
 				}
 			}
 			return nil
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		temperatures = adaptLadder(temperatures, rejectionRates(ensembles))
 		for _, e := range ensembles {
-			for i, s := range e.states {
+			for i, s := range e.States {
 				s.Temperature = temperatures[i]
 			}
 		}
 	}
-	return temperatures, nil
+	return nil
 }
 
-func rejectionRates(ensembles []*ensemble) []float64 {
-	rates := make([]float64, len(ensembles[0].rejected))
+func rejectionRates(ensembles []*Ensemble) []float64 {
+	rates := make([]float64, len(ensembles[0].Rejected))
 	for i := range rates {
 		var rejected, tried float64
 		for _, e := range ensembles {
-			rejected += e.rejected[i]
-			tried += e.tried[i]
+			rejected += e.Rejected[i]
+			tried += e.Tried[i]
 		}
 		rates[i] = rejected / max(tried, 1)
 	}
@@ -275,64 +298,51 @@ func adaptLadder(temperatures, rates []float64) []float64 {
 	return adapted
 }
 
-func drawTempered(ctx context.Context, ensembles []*ensemble, temperatures []float64, o Options) (*Tempered, error) {
-	r := newResult(ensembles[0].d, o)
-	err := parallel(ctx, len(ensembles), func(_ context.Context, i int) error {
-		c, err := ensembles[i].draw(ctx, r, o)
-		r.Chains[i] = c
-		return err
-	})
-	if err != nil {
-		return nil, err
+// Tempered returns what the replicas behind r have done, or nil if there are none.
+func (r *Result) Tempered() *Tempered {
+	var ensembles []*Ensemble
+	for _, c := range r.Chains {
+		if c.Ensemble == nil {
+			return nil
+		}
+		ensembles = append(ensembles, c.Ensemble)
 	}
-	t := &Tempered{Result: r, Temperatures: temperatures, Scans: math.MaxInt}
+	t := &Tempered{Result: r, Scans: math.MaxInt}
 	rates := rejectionRates(ensembles)
 	t.Barrier = floats.Sum(rates)
 	for _, rate := range rates {
 		t.SwapRates = append(t.SwapRates, 1-rate)
 	}
 	for _, e := range ensembles {
-		t.RoundTrips += e.roundTrips
-		t.Scans = min(t.Scans, e.energy[0].N)
+		t.RoundTrips += e.RoundTrips
+		t.Scans = min(t.Scans, e.Energy[0].N)
 	}
-	for i := range temperatures {
+	for i, s := range ensembles[0].States {
 		all := newMoments(1)
 		for _, e := range ensembles {
-			all.join(e.energy[i])
+			all.join(e.Energy[i])
 		}
+		t.Temperatures = append(t.Temperatures, s.Temperature)
 		t.MeanEnergy = append(t.MeanEnergy, all.Mean[0])
 		t.VarEnergy = append(t.VarEnergy, all.M2[0]/float64(max(all.N-1, 1)))
 	}
-	return t, ctx.Err()
+	return t
 }
 
-// draw records the coldest rung as a chain.
-func (e *ensemble) draw(ctx context.Context, r *Result, o Options) (*Chain, error) {
-	e.forget()
-	k := e.d.Dim()
-	c := &Chain{State: e.states[0], Kernel: named{e.kernels[0]}, Moments: newMoments(len(r.Names)), Total: newMoments(1),
+// chain is the coldest rung as a chain that has not drawn yet.
+func (t *tuning) chain(names int) (*Chain, error) {
+	t.forget()
+	k := t.d.Dim()
+	c := &Chain{State: t.States[0], Kernel: t.Kernels[0], Ensemble: t.Ensemble, Moments: newMoments(names), Total: newMoments(1),
 		Centre: make([]float64, k), Weights: make([]float64, k)}
-	copy(c.Centre, e.states[0].Theta)
+	copy(c.Centre, c.State.Theta)
 	for i := range c.Weights {
 		c.Weights[i] = 1
-		if seen := e.covariance[0].moments; seen.N > 1 && seen.M2[i] > 0 {
-			c.Centre[i], c.Weights[i] = seen.Mean[i], seen.M2[i]/(float64(seen.N-1)*o.Temperature)
+		if seen := t.covariance[0].moments; seen.N > 1 && seen.M2[i] > 0 {
+			c.Centre[i], c.Weights[i] = seen.Mean[i], seen.M2[i]/(float64(seen.N-1)*t.options.Temperature)
 		}
-	}
-	reporter, _ := e.d.(Reporter)
-	rec := recorder{Chain: c, d: e.d, reporter: reporter, out: make([]float64, len(r.Names)), result: r}
-	tick, flush := batched(o.Progress)
-	defer flush()
-	for c.Moments.N < o.Draws {
-		if c.Moments.N%r.Thin == 0 && ctx.Err() != nil {
-			break
-		}
-		if err := e.scan(false, func(info Info) error { return rec.record(info, e.rng) }); err != nil {
-			return nil, err
-		}
-		tick()
 	}
 	var err error
-	c.Generator, err = e.source.MarshalBinary()
+	c.Generator, err = t.source.MarshalBinary()
 	return c, err
 }

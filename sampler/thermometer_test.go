@@ -100,16 +100,27 @@ func TestFindingsOfTheFunnel(t *testing.T) {
 	}
 }
 
-// Stored in the middle and continued, the chains are those of one run.
+// Stored in the middle and continued, the chains are those of one run; those of
+// parallel tempering too.
 func TestExtendContinuesExactly(t *testing.T) {
 	d := rosenbrock{}
+	tempered := func(o Options) *Result {
+		r, err := RunTempered(t.Context(), shared(d), HMC{StepSize: 0.1, Steps: 4}, Ladder{Hottest: 8, Rungs: 4}, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Result
+	}
+	runs := []func(Options) *Result{tempered}
 	for _, k := range []Kernel{SGLD{0.001}, PSGLD{0.001, 0.99, 1e-5, 10}, MALA{0.01}, SGHMC{0.05, 1}, SGNHT{0.05, 1},
 		HMC{StepSize: 0.1, Steps: 4}, NUTS{StepSize: 0.1}} {
+		runs = append(runs, func(o Options) *Result { return run(t, d, k, o) })
+	}
+	for _, draw := range runs {
 		o := Options{Chains: 2, Warmup: 100, Draws: 60, Seed: 3, Dense: true, Curvature: true}
-		whole := run(t, d, k, o)
+		whole := draw(o)
 		o.Draws = 25
-		part := run(t, d, k, o)
-		data, err := json.Marshal(part)
+		data, err := json.Marshal(draw(o))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,8 +131,24 @@ func TestExtendContinuesExactly(t *testing.T) {
 		if err := Extend(context.Background(), &stored, shared(d), 60, nil); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(whole, &stored, cmpopts.IgnoreUnexported(State{}, Metric{})); diff != "" {
-			t.Errorf("%T: %s", k, diff)
+		ignored := cmpopts.IgnoreUnexported(State{}, Metric{})
+		if diff := cmp.Diff(whole, &stored, ignored); diff != "" {
+			t.Errorf("%T: %s", whole.Chains[0].Kernel.Kernel, diff)
+		}
+		if diff := cmp.Diff(whole.Tempered(), stored.Tempered(), ignored); diff != "" {
+			t.Errorf("tempering: %s", diff)
+		}
+		if e := stored.Chains[0].Ensemble; e != nil {
+			for _, spoil := range []func(){func() { e.Replica[1] = 4 }, func() { e.States[2].Gradient = nil }, func() { e.Tried = nil }} {
+				spoil()
+				if data, err = json.Marshal(stored); err != nil {
+					t.Fatal(err)
+				}
+				var broken Result
+				if err := json.Unmarshal(data, &broken); err == nil || !strings.Contains(err.Error(), "ensemble: ") {
+					t.Errorf("a spoilt ensemble was read: error %v", err)
+				}
+			}
 		}
 	}
 }

@@ -246,32 +246,31 @@ func (s *sampleSettings) run(ctx context.Context, draws int, out string, stderr 
 	o := sampler.Options{Chains: s.Chains, Warmup: s.Warmup, Draws: draws, Thin: s.Thin, Temperature: s.Temperature,
 		Seed: s.Seed, Acceptance: s.Acceptance, Dense: s.Dense, Curvature: true}
 	o.Progress = sampleProgress(stderr, s.Chains*(s.Warmup+draws))
-	if s.Hottest != 0 {
+	begin := func(density func(int) (sampler.Density, error), o sampler.Options) (*sampler.Result, error) {
+		if s.Hottest == 0 {
+			return sampler.Run(ctx, density, s.kernel(), o)
+		}
 		t, err := sampler.RunTempered(ctx, density, s.kernel(), sampler.Ladder{Hottest: s.Hottest, Rungs: s.Rungs}, o)
 		if t == nil {
 			return nil, err
 		}
-		r := &sampleResult{t.Result, t}
-		if out != "" {
-			err = errors.Join(err, writeDraws(out, drawsByName(t.Result)))
-		}
-		return r, err
+		return t.Result, err
 	}
 	if out == "" {
-		r, err := sampler.Run(ctx, density, s.kernel(), o)
+		r, err := begin(density, o)
 		if r == nil {
 			return nil, err
 		}
-		return &sampleResult{Result: r}, err
+		return &sampleResult{r, r.Tempered()}, err
 	}
 	settings, err := json.Marshal(s)
 	if err != nil {
 		return nil, err
 	}
 	stored := sampleStore{out, settings, func(chain, _ int) (sampler.Density, error) { return density(chain) }, drawsByName}
-	r, err := stored.run(ctx, s.kernel(), o)
+	r, err := stored.run(ctx, begin, o)
 	if r == nil {
 		return nil, err
 	}
-	return &sampleResult{Result: r}, err
+	return &sampleResult{r, r.Tempered()}, err
 }

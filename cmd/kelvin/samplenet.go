@@ -193,7 +193,9 @@ func (b *bayesianNetwork) draw(ctx context.Context, o sampler.Options) (*sampler
 	}
 	s := sampleStore{filepath.Join(b.out, fmt.Sprintf("T=%g", o.Temperature)), settings, b.density,
 		func(r *sampler.Result) []dataset.Array { return drawsByTensor(b.network.Groups, r) }}
-	return s.run(ctx, b.kernel, o)
+	return s.run(ctx, func(density func(int) (sampler.Density, error), o sampler.Options) (*sampler.Result, error) {
+		return sampler.Run(ctx, density, b.kernel, o)
+	}, o)
 }
 
 // identity is JSON of all that decides what is drawn, weights and data by their

@@ -25,9 +25,12 @@ type sampleStore struct {
 	arrays   func(*sampler.Result) []dataset.Array
 }
 
-// run is sampler.Run, continued from what the folder holds. The state is stored
-// ten times during the draws, so a killed run loses a tenth.
-func (s *sampleStore) run(ctx context.Context, kernel sampler.Kernel, o sampler.Options) (*sampler.Result, error) {
+// A beginning is sampler.Run or sampler.RunTempered with a kernel.
+type beginning func(density func(chain int) (sampler.Density, error), o sampler.Options) (*sampler.Result, error)
+
+// run begins a run, or continues what the folder holds. The state is stored ten
+// times during the draws, so a killed run loses a tenth.
+func (s *sampleStore) run(ctx context.Context, begin beginning, o sampler.Options) (*sampler.Result, error) {
 	if err := os.MkdirAll(s.folder, 0o755); err != nil {
 		return nil, err
 	}
@@ -46,7 +49,7 @@ func (s *sampleStore) run(ctx context.Context, kernel sampler.Kernel, o sampler.
 			o.Thin = sampler.Thinning(total, sampler.Quantities(d))
 		}
 		o.Draws = min(tenth(total, o.Thin), total)
-		if r, err = sampler.Run(ctx, fresh, kernel, o); r == nil {
+		if r, err = begin(fresh, o); r == nil {
 			return nil, err
 		}
 	}
