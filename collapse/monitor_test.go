@@ -99,6 +99,9 @@ func TestMonitor(t *testing.T) {
 // TestMonitorCoverage counts how often intervals hold the temperature at which
 // words, and points, were drawn.
 func TestMonitorCoverage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("statistics alone: ten times as slow under the race detector")
+	}
 	repeats := 40
 	if *long {
 		repeats = 200
@@ -148,8 +151,11 @@ func TestMonitorCoverage(t *testing.T) {
 // TestMonitorAlarms counts verdicts on corpora that did not change.
 func TestMonitorAlarms(t *testing.T) {
 	repeats := 60
-	if *long {
+	switch {
+	case *long:
 		repeats = 500
+	case testing.Short(): // under the race detector
+		repeats = 5
 	}
 	verdicts, small := 0, 0
 	for k := range repeats {

@@ -128,6 +128,9 @@ func TestPreconditionedSGLD(t *testing.T) {
 
 // A dense and a diagonal metric in 100 correlated dimensions of unequal scale.
 func TestCorrelatedGaussian(t *testing.T) {
+	if testing.Short() {
+		t.Skip("statistics alone: ten times as slow under the race detector")
+	}
 	d := correlated{mu: make([]float64, 100), sigma: make([]float64, 100), rho: 0.8}
 	for i := range d.mu {
 		d.mu[i] = float64(i % 7)

@@ -120,6 +120,9 @@ func TestMinibatchesAreUnbiased(t *testing.T) {
 // A regular model has the learning coefficient k/2, here per layer too: the
 // window of a layer of a linear network is regular with that layer's rank.
 func TestLearningCoefficientOfANetwork(t *testing.T) {
+	if testing.Short() {
+		t.Skip("statistics alone: ten times as slow under the race detector")
+	}
 	set := making(t, "teacher-student-linear", dataset.Options{Examples: 400, Features: 4, Noise: 0.5, Seed: 1})
 	net := network(t, "4-1:identity", "mse")
 	e, err := NewNetworkEnergy(net, set, 0)

@@ -103,6 +103,9 @@ func TestCentredEightSchoolsIsReported(t *testing.T) {
 
 // Logistic regression in two dimensions against its posterior summed on a grid.
 func TestLogisticRegressionAgainstGrid(t *testing.T) {
+	if testing.Short() {
+		t.Skip("statistics alone: ten times as slow under the race detector")
+	}
 	rng := rand.New(rand.NewPCG(9, 9))
 	x, y := make([]float64, 40), make([]float64, 40)
 	for i := range x {
@@ -143,6 +146,9 @@ func TestLogisticRegressionAgainstGrid(t *testing.T) {
 
 // A mixture finds the components that its data came from.
 func TestMixture(t *testing.T) {
+	if testing.Short() {
+		t.Skip("statistics alone: ten times as slow under the race detector")
+	}
 	rng := rand.New(rand.NewPCG(10, 10))
 	y := make([]float64, 400)
 	for i := range y {
@@ -166,6 +172,9 @@ func TestMixture(t *testing.T) {
 // prior, data from them, posterior draws from those: the rank of the parameter
 // among the draws is uniform.
 func TestSimulationBasedCalibration(t *testing.T) {
+	if testing.Short() {
+		t.Skip("statistics alone: ten times as slow under the race detector")
+	}
 	x := []float64{-1, -0.5, 0, 0.3, 1, 2}
 	calibrate(t, `{"model": "glm", "family": "normal", "response": "y", "predictors": ["x"], "intercept": true,
 		"priors": {"alpha": "normal(0, 1)", "beta": "normal(1, 2)", "sigma": "half-normal(1)"}}`, func(rng *rand.Rand) ([]float64, posterior.Data) {
