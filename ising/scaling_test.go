@@ -32,5 +32,5 @@ func TestScalingLong(t *testing.T) {
 	if !*long {
 		t.Skip("needs -long: several minutes")
 	}
-	testScaling(t, []int{16, 24, 32, 48, 64, 96}, 25_000, 4, 1e-3, 8e-3)
+	testScaling(t, []int{16, 24, 32, 48, 64, 96}, 15_000, 4, 1e-3, 1.6e-2)
 }
