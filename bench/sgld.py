@@ -2,7 +2,8 @@
 
     python3 bench/sgld.py [--rounds N]
 
-Run from the root of the repository with a Python that has PyTorch. A step is the
+Run from the root of the repository with a Python that has PyTorch; Debian's needs
+libopenblas0-pthread, or it multiplies with the reference BLAS, slowly. A step is the
 same arithmetic on both sides: a minibatch of 64 of 1,797 digits, the gradient of
 n times its mean loss plus that of a normal prior, noise, update. One thread each,
 by turns, so that they meet the same machine; the table holds medians over the
