@@ -61,10 +61,9 @@ func (g *graph) fill(hot bool) {
 	}
 }
 
-// neighbours writes the neighbours of site y·L + x and returns how many.
-func (m Model) neighbours(x, y int, out *[6]uint32) int {
-	size := m.Size
-	left, right, above, below := x-1, x+1, y-1, y+1
+// around returns the columns and the rows beside a site of a torus.
+func around(x, y, size int) (left, right, above, below int) {
+	left, right, above, below = x-1, x+1, y-1, y+1
 	if x == 0 {
 		left = size - 1
 	}
@@ -77,6 +76,13 @@ func (m Model) neighbours(x, y int, out *[6]uint32) int {
 	if below == size {
 		below = 0
 	}
+	return
+}
+
+// neighbours writes the neighbours of site y·L + x and returns how many.
+func (m Model) neighbours(x, y int, out *[6]uint32) int {
+	size := m.Size
+	left, right, above, below := around(x, y, size)
 	row := y * size
 	out[0], out[1] = uint32(row+left), uint32(row+right)
 	if m.Lattice == Honeycomb { // a brick wall: each site has one of its vertical bonds
@@ -180,19 +186,7 @@ func (p place) site() int { return int(p >> 32) }
 // places writes the neighbours of a site; see [Model.neighbours].
 func (m Model) places(p place, out *[8]place) {
 	size, x, y := m.Size, p.x(), p.y()
-	left, right, above, below := x-1, x+1, y-1, y+1
-	if x == 0 {
-		left = size - 1
-	}
-	if right == size {
-		right = 0
-	}
-	if y == 0 {
-		above = size - 1
-	}
-	if below == size {
-		below = 0
-	}
+	left, right, above, below := around(x, y, size)
 	row, rowAbove, rowBelow := y*size, above*size, below*size
 	out[0], out[1] = at(left, y, row), at(right, y, row)
 	if m.Lattice == Honeycomb {
