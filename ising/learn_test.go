@@ -133,15 +133,15 @@ func TestExtrapolate(t *testing.T) {
 	law := func(sizes ...int) (l Learning) {
 		for _, size := range sizes {
 			x := 1 / float64(size)
-			l.Sizes = append(l.Sizes, Learned{Size: size, Tc: thermo.Reading{Value: 2.27 + 0.7*x - 5*x*x, StdErr: 0.07 * x}})
+			l.Sizes = append(l.Sizes, Learned{Size: size, Tc: thermo.Reading{Value: 2.27 + (0.7-0.1*math.Log(x))*x, StdErr: 0.07 * x}})
 		}
 		return l.extrapolate()
 	}
 	for _, sizes := range [][]int{{10, 20, 40}, {10, 20, 40, 80}} {
 		near(t, "intercept", law(sizes...).Extrapolated.Value, 2.27, 1e-10)
 	}
-	near(t, "error", law(10, 20, 40).Extrapolated.StdErr, 0.07*math.Sqrt(4.0/900+1.0/100+1.0/900), 1e-10)
-	if four := law(10, 20, 40, 80).Extrapolated.StdErr; !(four < 0.005) {
+	near(t, "error", law(10, 20, 40).Extrapolated.StdErr, 0.07*math.Sqrt(16.0/1600+16.0/400+1.0/100), 1e-10)
+	if four := law(10, 20, 40, 80).Extrapolated.StdErr; !(four < 0.01) {
 		t.Errorf("error %g from four sizes", four)
 	}
 	if law(10, 20).Extrapolated.Valid() {
