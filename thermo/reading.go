@@ -52,10 +52,10 @@ func (r Reading) String() string {
 
 // FormatError formats value ± stderr, both rounded to two significant digits
 // of stderr. With a stderr of zero or NaN it prints the value alone, to six
-// significant digits.
+// significant digits. Minus signs are typographic ones.
 func FormatError(value, stderr float64) string {
 	if !(stderr > 0) || math.IsInf(stderr, 0) || math.IsNaN(value) || math.IsInf(value, 0) {
-		return fmt.Sprintf("%.6g", value)
+		return strings.ReplaceAll(fmt.Sprintf("%.6g", value), "-", "−")
 	}
 	magnitude := math.Max(math.Abs(value), stderr)
 	exponent := math.Floor(math.Log10(magnitude))
@@ -64,7 +64,7 @@ func FormatError(value, stderr float64) string {
 		return fmt.Sprintf("(%s)×10%s", FormatError(value/scale, stderr/scale), superscript(int(exponent)))
 	}
 	decimals := int(math.Max(0, 1-math.Floor(math.Log10(stderr))))
-	return fmt.Sprintf("%.*f ± %.*f", decimals, value, decimals, stderr)
+	return strings.ReplaceAll(fmt.Sprintf("%.*f ± %.*f", decimals, value, decimals, stderr), "-", "−")
 }
 
 // superscript writes an exponent in Unicode: ⁻⁵.

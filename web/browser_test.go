@@ -315,7 +315,7 @@ func TestReport(t *testing.T) {
 		return thermo.Reading{Group: group, Value: x, StdErr: math.Abs(x) / 10}
 	}
 	page := report.Page{
-		Title: hostile, Lead: "A page of all charts.", Figures: []report.Figure{{Label: "temperature", Value: "-1 ± 2", Unit: "energy/nat"}},
+		Title: hostile, Lead: "A page of all charts.", Figures: []report.Figure{{Label: "temperature", Value: "−1 ± 2", Unit: "energy/nat"}},
 		Findings: []thermo.Finding{{Severity: thermo.Warning, Group: "1", What: "it is cold", Evidence: "T = -1", Change: "heat it"}, {Severity: thermo.Info, What: hostile}},
 		Sections: []report.Section{
 			{ID: "charts", Title: "Charts", Charts: []report.Chart{
