@@ -36,6 +36,9 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	if err := os.MkdirAll(*out, 0o755); err != nil {
+		log.Fatal(err)
+	}
 	if *cold != "" {
 		if err := coldPosterior(*cold, *out); err != nil {
 			log.Fatal(err)
