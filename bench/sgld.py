@@ -80,7 +80,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         binary = os.path.join(folder, "sampler.test")
         subprocess.run(["go", "test", "-c", "-o", binary, "./sampler"], check=True)
-        for widths, steps in ([64, 13, 10], 20000), ([64, 512, 512, 10], 100):
+        for widths, steps in ([64, 13, 10], 60000), ([64, 512, 512, 10], 100):
             parameters = sum((a + 1) * b for a, b in zip(widths, widths[1:]))
             step = torch_step(widths)
             pairs = [(in_kelvin(binary, parameters, steps), in_torch(step)) for _ in range(rounds)]

@@ -12,6 +12,7 @@ type linear[T Float] struct {
 	in, out int
 	w, b    span // b.size is 0 without bias
 	scratch []T  // for gradient norms of examples with several rows
+	biases  []T  // copies of the bias, one after the other
 }
 
 func (b *builder[T]) linear(l LayerSpec, x *node[T]) (*node[T], error) {
@@ -44,23 +45,47 @@ func (o *linear[T]) forward(p *pass[T], y *node[T]) {
 	o.addBias(rows, of(o.b, p.params), y.a)
 }
 
+// addBias adds the bias to rows of y, as many at a time as make a loop worth
+// starting.
 func (o *linear[T]) addBias(rows int, bias, y []T) {
 	if len(bias) == 0 {
 		return
 	}
-	for r := range rows {
-		kernel.Axpy(1, bias, y[r*o.out:(r+1)*o.out])
+	if many := min(rows, 1024/o.out); many > 1 {
+		o.biases = fit(o.biases, many*o.out)
+		for n := copy(o.biases, bias); n < len(o.biases); n *= 2 {
+			copy(o.biases[n:], o.biases[:n])
+		}
+		bias = o.biases
+	}
+	for y = y[:rows*o.out]; len(y) > 0; y = y[min(len(bias), len(y)):] {
+		kernel.Axpy(1, bias[:min(len(bias), len(y))], y)
 	}
 }
 
-// sumRows adds the rows of d to the bias gradient g, from zero.
+// sumRows sets the bias gradient g to the sum of the rows of d.
 func (o *linear[T]) sumRows(rows int, d, g []T) {
 	if len(g) == 0 {
 		return
 	}
 	clear(g)
-	for r := range rows {
-		kernel.Axpy(1, d[r*o.out:(r+1)*o.out], g)
+	if o.out < 4 || o.out >= 32 {
+		for r := range rows {
+			kernel.Axpy(1, d[r*o.out:(r+1)*o.out], g)
+		}
+		return
+	}
+	for j := 0; j < o.out; j += 4 { // rows too short for a loop of their own
+		j := min(j, o.out-4)
+		var a, b, c, e T
+		for at := j; at+4 <= rows*o.out; at += o.out {
+			v := (*[4]T)(d[at:])
+			a += v[0]
+			b += v[1]
+			c += v[2]
+			e += v[3]
+		}
+		g[j], g[j+1], g[j+2], g[j+3] = a, b, c, e
 	}
 }
 

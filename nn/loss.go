@@ -77,10 +77,14 @@ func (l *loss[T]) crossEntropies(labels []int32, z []T, losses []float64) {
 		}
 		exponentials(l.scratch)
 		for r, top := range tops {
-			at := first + r
-			l.logSums[at] = top + math.Log(total(l.scratch[r*l.classes:(r+1)*l.classes]))
-			losses[at/l.rows] += (l.logSums[at] - float64(z[r*l.classes+int(labels[at])])) / float64(l.rows)
+			tops[r] = top + math.Log(total(l.scratch[r*l.classes:(r+1)*l.classes]))
 		}
+	}
+	for i := range losses {
+		for r := i * l.rows; r < (i+1)*l.rows; r++ {
+			losses[i] += l.logSums[r] - float64(z[r*l.classes+int(labels[r])])
+		}
+		losses[i] /= float64(l.rows)
 	}
 }
 
@@ -105,13 +109,13 @@ func (l *loss[T]) adjoint(b Batch[T], y *node[T]) {
 			}
 		}
 	case crossEntropy:
-		scale *= float64(l.classes)
+		mean := T(scale * float64(l.classes))
 		l.probabilities(y.a, y.d)
 		for r, label := range b.Labels {
 			y.d[r*l.classes+int(label)]--
 		}
-		for j := range y.d {
-			y.d[j] *= T(scale)
+		for j, d := range y.d {
+			y.d[j] = mean * d
 		}
 	}
 }

@@ -20,6 +20,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
+
+	"gonum.org/v1/gonum/floats"
 )
 
 // A Density is a distribution p(θ) ∝ exp(−E(θ)) on the whole of ℝᵏ, given by
@@ -123,22 +126,13 @@ func checkStep(kernel string, step float64) error {
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
+// allFinite looks at the sum, which an Inf or NaN does not leave finite, and
+// element by element only if that overflowed.
 func allFinite(x []float64) bool {
-	for _, v := range x {
-		if v-v != 0 {
-			return false
-		}
-	}
-	return true
+	return finite(floats.Sum(x)) || !slices.ContainsFunc(x, func(v float64) bool { return !finite(v) })
 }
 
-func sumSquares(x []float64) float64 {
-	var sum float64
-	for _, v := range x {
-		sum += v * v
-	}
-	return sum
-}
+func sumSquares(x []float64) float64 { return floats.Dot(x, x) }
 
 func dot(a, b []float64) float64 {
 	var sum float64

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+
+	"gonum.org/v1/gonum/floats"
 )
 
 // SGLD is stochastic-gradient Langevin dynamics (Welling and Teh 2011):
@@ -29,10 +31,8 @@ func (k SGLD) Init(d Density, theta []float64, temperature float64, _ *rand.Rand
 // Step implements [Kernel].
 func (k SGLD) Step(d Density, s *State, rng *rand.Rand) (Info, error) {
 	size := math.Sqrt(2 * k.StepSize * s.Temperature)
-	noise := s.noise(rng)
-	for i, g := range s.Gradient {
-		s.Theta[i] += size*noise[i] - k.StepSize*g
-	}
+	floats.AddScaled(s.Theta, size, s.noise(rng))
+	floats.AddScaled(s.Theta, -k.StepSize, s.Gradient)
 	return s.arrive(d, k.StepSize)
 }
 

@@ -107,10 +107,10 @@ func (e *NetworkEnergy) Gradient(theta, gradient []float64) float64 {
 		}
 		return math.Inf(1)
 	}
-	n := float64(e.set.N)
+	n, precision := float64(e.set.N), e.precision
 	theta = theta[:len(gradient)]
 	for i, g := range e.network.Grad[:len(gradient)] {
-		gradient[i] = n*float64(g) + e.precision*theta[i]
+		gradient[i] = n*float64(g) + precision*theta[i]
 	}
 	return n*mean + e.priorEnergy(theta)
 }
@@ -120,8 +120,9 @@ func (e *NetworkEnergy) priorEnergy(theta []float64) float64 {
 }
 
 func (e *NetworkEnergy) load(theta []float64) {
+	params := e.network.Params[:len(theta)]
 	for i, v := range theta {
-		e.network.Params[i] = float32(v)
+		params[i] = float32(v)
 	}
 }
 
@@ -138,15 +139,19 @@ func (e *NetworkEnergy) advance() []int {
 
 // draw fills the next minibatch.
 func (e *NetworkEnergy) draw() nn.Batch[float32] {
-	features, positions, outputs := e.set.Features(), e.set.Positions(), e.set.Outputs
-	for i, at := range e.advance() {
-		copy(e.part.X[i*features:(i+1)*features], e.set.X[at*features:])
-		if e.part.Labels != nil {
-			copy(e.part.Labels[i*positions:(i+1)*positions], e.set.Labels[at*positions:])
-		}
-		if e.part.Y != nil {
-			copy(e.part.Y[i*outputs:(i+1)*outputs], e.set.Y[at*outputs:])
-		}
-	}
+	examples := e.advance()
+	gather(e.part.X, e.set.X, e.set.Features(), examples)
+	gather(e.part.Labels, e.set.Labels, e.set.Positions(), examples)
+	gather(e.part.Y, e.set.Y, e.set.Outputs, examples)
 	return e.part
+}
+
+// gather fills dst, unless it is empty, with rows of src, width elements each.
+func gather[E any](dst, src []E, width int, rows []int) {
+	if len(dst) == 0 {
+		return
+	}
+	for i, at := range rows {
+		copy(dst[i*width:(i+1)*width], src[at*width:])
+	}
 }

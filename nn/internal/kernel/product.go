@@ -191,14 +191,14 @@ func (s *set) multiply(w *workspace, rows, columns, terms int, c []float32, ldc,
 }
 
 // pack copies the first lanes rows or columns of a matrix to a panel, term by
-// term: dst[p·width + l] = src[l·lane + p·term], and 0 for l ≥ lanes. One of lane
-// and term is 1.
+// term: dst[p·width + l] = src[l·lane + p·term]. What is in the lanes beyond does
+// not matter: tiles do not write those columns. One of lane and term is 1.
 func (s *set) pack(dst []float32, width, lanes int, src []float32, lane, term, terms int) {
+	if lanes == 6 && width == 6 && terms >= 8 && 7*lane+(terms-1)*term < len(src) && terms*width+2 <= cap(dst) {
+		lanes = 8 // what two lanes too many leave is overwritten by the next term, and by the next panel
+	}
 	dst = dst[:terms*width]
 	_ = src[(lanes-1)*lane+(terms-1)*term]
-	if lanes < width {
-		clear(dst)
-	}
 	done := 0
 	switch {
 	case lanes == 6 && width == 6:
@@ -206,13 +206,17 @@ func (s *set) pack(dst []float32, width, lanes int, src []float32, lane, term, t
 		return
 	case lanes < 8 || s.copy8 == nil: // all in Go, below
 	case term == 1:
-		if done = terms &^ 7; done == 0 {
+		if terms < 8 {
 			break
 		}
 		for l := 0; l < lanes; l += 8 {
 			l := min(l, lanes-8) // the last eight may overlap
-			s.transpose8(&dst[l], width, &src[l*lane], lane, done)
+			s.transpose8(&dst[l], width, &src[l*lane], lane, terms&^7)
+			if last := terms - 8; terms&7 > 0 {
+				s.transpose8(&dst[last*width+l], width, &src[l*lane+last], lane, 8)
+			}
 		}
+		return
 	case lanes == s.columns:
 		s.copyAll(&dst[0], width, &src[0], term, terms)
 		return
@@ -233,8 +237,8 @@ func (s *set) pack(dst []float32, width, lanes int, src []float32, lane, term, t
 	}
 }
 
-// packSix is pack for the panels of A that AVX2 takes, which are too narrow for
-// the steps in assembly. What the loops read and write is bounded in advance.
+// packSix is pack for the panels of A that AVX2 takes where eight lanes are not
+// to be had. What the loops read and write is bounded in advance.
 func packSix(dst, src []float32, lane, term, terms int) {
 	if term == 1 {
 		a, b, c := src[:terms], src[lane:][:terms], src[2*lane:][:terms]

@@ -52,25 +52,27 @@ func declareTile(set string, rows, width int) tile {
 }
 
 // sum writes the loop over the k terms: term(i) adds the i-th from A and B on.
-func (t tile) sum(rows, width int, term func(i int)) {
-	Label("pairs")
+// name distinguishes the labels of one kernel's loops.
+func (t tile) sum(name string, rows, width int, term func(i int)) {
+	pairs, single := name+"Pairs", name+"Single"
+	Label(pairs)
 	CMPQ(t.k, U8(unroll))
-	JL(LabelRef("single"))
+	JL(LabelRef(single))
 	for i := range unroll {
 		term(i)
 	}
 	ADDQ(U32(4*rows*unroll), t.a)
 	ADDQ(U32(4*width*unroll), t.b)
 	SUBQ(Imm(unroll), t.k)
-	JMP(LabelRef("pairs"))
-	Label("single")
+	JMP(LabelRef(pairs))
+	Label(single)
 	TESTQ(t.k, t.k)
 	JE(LabelRef("store"))
 	term(0)
 	ADDQ(U32(4*rows), t.a)
 	ADDQ(U32(4*width), t.b)
 	DECQ(t.k)
-	JMP(LabelRef("single"))
+	JMP(LabelRef(single))
 }
 
 // prefetch asks for the lines of C, which are needed at the end.
@@ -86,7 +88,8 @@ func (t tile) prefetch(rows, width int) {
 	}
 }
 
-// tileAVX512 is a tile of 32 columns in 2·rows accumulators.
+// tileAVX512 is a tile of 32 columns in 2·rows accumulators. Of 16 columns and
+// less, as small networks have, it leaves the second half out.
 func tileAVX512(rows int) {
 	t := declareTile("AVX512", rows, 32)
 	z := []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15, Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27, Z28, Z29, Z30, Z31}
@@ -101,16 +104,24 @@ func tileAVX512(rows int) {
 		VPXORQ(sums[i], sums[i], sums[i])
 	}
 	t.prefetch(rows, 32)
-	t.sum(rows, 32, func(i int) {
-		VMOVUPS(Mem{Base: RDI, Disp: 128 * i}, b0)
-		VMOVUPS(Mem{Base: RDI, Disp: 128*i + 64}, b1)
-		for r := range rows {
-			a := z[30+r%2]
-			VBROADCASTSS(Mem{Base: RSI, Disp: 4 * (rows*i + r)}, a)
-			VFMADD231PS(a, b0, sums[2*r])
-			VFMADD231PS(a, b1, sums[2*r+1])
+	terms := func(halves int) func(i int) {
+		return func(i int) {
+			for half := range halves {
+				VMOVUPS(Mem{Base: RDI, Disp: 128*i + 64*half}, z[28+half])
+			}
+			for r := range rows {
+				a := z[30+r%2]
+				VBROADCASTSS(Mem{Base: RSI, Disp: 4 * (rows*i + r)}, a)
+				for half := range halves {
+					VFMADD231PS(a, z[28+half], sums[2*r+half])
+				}
+			}
 		}
-	})
+	}
+	CMPQ(t.cols, U8(16))
+	JLE(LabelRef("narrowPairs"))
+	t.sum("wide", rows, 32, terms(2))
+	t.sum("narrow", rows, 32, terms(1))
 	Label("store")
 	add := Load(Param("add"), RAX)
 	TESTQ(add, add)
@@ -151,7 +162,7 @@ func tileAVX2(rows int) {
 		VPXOR(sums[i], sums[i], sums[i])
 	}
 	t.prefetch(rows, 16)
-	t.sum(rows, 16, func(i int) {
+	t.sum("wide", rows, 16, func(i int) {
 		VMOVUPS(Mem{Base: RDI, Disp: 64 * i}, b0)
 		VMOVUPS(Mem{Base: RDI, Disp: 64*i + 32}, b1)
 		for r := range rows {
