@@ -329,6 +329,17 @@ func (b *buckets) finish() []Bucket {
 	return b.list
 }
 
+// Seen returns the length in bytes of the records that the index was made of, and
+// the time of their last change in nanoseconds since 1970: while both stay, so do
+// its answers.
+func (x *Index) Seen() (size, changed int64, err error) {
+	s, err := readState(x.db)
+	if err != nil {
+		return 0, 0, fmt.Errorf("reading index: %w", err)
+	}
+	return s.size, s.time, nil
+}
+
 // Events returns the records that are neither of kind "step" nor "layer", in the
 // order they were written, without their values: findings, notes, checkpoints.
 // What a resume took back is not among them.

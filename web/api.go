@@ -147,7 +147,7 @@ func (s *Server) open(id string, f func(v *view, item runItem, warning string) e
 		return failure(err)
 	}
 	defer index.Close()
-	v, err := newView(index, dir)
+	v, err := newView(index, dir, s.store.memory)
 	if err != nil {
 		return failure(err)
 	}

@@ -53,7 +53,7 @@ func WriteReport(ctx context.Context, dir, file string) error {
 		return err
 	}
 	defer index.Close()
-	v, err := newView(index, dir)
+	v, err := newView(index, dir, newMemory())
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/kelvin-ml/kelvin/nn"
 	"github.com/kelvin-ml/kelvin/run"
@@ -54,14 +55,21 @@ type view struct {
 	recorded map[run.Series]bool
 	first    int64 // steps of the first and last record of the system
 	last     int64
+	memory   *memory
+	request  request // as far as it is the same for all of the view
 }
 
-func newView(index *run.Index, dir string) (*view, error) {
+// newView returns the view of an open index. What it reads it keeps in m, for
+// other views of the same records.
+func newView(index *run.Index, dir string, m *memory) (*view, error) {
 	list, err := index.List()
 	if err != nil {
 		return nil, err
 	}
-	v := &view{Index: index, dir: dir, recorded: map[run.Series]bool{}, sizes: map[string]float64{}}
+	v := &view{Index: index, dir: dir, recorded: map[run.Series]bool{}, sizes: map[string]float64{}, memory: m, request: request{dir: dir}}
+	if v.request.size, v.request.changed, err = index.Seen(); err != nil {
+		return nil, err
+	}
 	for _, s := range list {
 		v.recorded[s] = true
 		if s.Layer != "" && !slices.Contains(v.layers, s.Layer) {
@@ -75,6 +83,55 @@ func newView(index *run.Index, dir string) (*view, error) {
 		return nil, err
 	}
 	return v, nil
+}
+
+// A memory keeps the buckets that were read last. A page asks for one series
+// several times at once, for its map, its curve and those that follow from it.
+type memory struct {
+	mu    sync.Mutex
+	known map[request]func() ([]run.Bucket, error)
+	held  int // buckets
+}
+
+// mostHeld is about how many buckets are kept: 8 MB of them.
+const mostHeld = 1 << 17
+
+// A request names buckets, of the records of a run that were there at some time.
+type request struct {
+	dir           string
+	size, changed int64
+	layer, name   string
+	from, to      int64
+	n             int
+}
+
+func newMemory() *memory { return &memory{known: map[request]func() ([]run.Bucket, error){}} }
+
+// Buckets is that of the index. The caller may change what it gets.
+func (v *view) Buckets(layer, name string, from, to int64, n int) ([]run.Bucket, error) {
+	q := v.request
+	q.layer, q.name, q.from, q.to, q.n = layer, name, from, to, n
+	m := v.memory
+	m.mu.Lock()
+	read := m.known[q]
+	if read == nil {
+		read = sync.OnceValues(func() ([]run.Bucket, error) { return v.Index.Buckets(layer, name, from, to, n) })
+		if n <= mostHeld { // all of a series, say for a CSV file, is not kept
+			if m.held += n; m.held > mostHeld {
+				clear(m.known)
+				m.held = n
+			}
+			m.known[q] = read
+		}
+	}
+	m.mu.Unlock()
+	list, err := read()
+	if err != nil {
+		m.mu.Lock()
+		delete(m.known, q)
+		m.mu.Unlock()
+	}
+	return slices.Clone(list), err
 }
 
 // measureLayers finds the order of the layers and their numbers of parameters: as

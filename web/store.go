@@ -18,7 +18,8 @@ import (
 // A store knows the runs below a folder. The identity of a run is its path from
 // there, with slashes.
 type store struct {
-	root string // without links
+	root   string // without links
+	memory *memory
 
 	mu      sync.Mutex
 	runs    map[string]*entry
@@ -45,7 +46,7 @@ func newStore(root string) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("serving runs: %w", err)
 	}
-	s := &store{root: root, runs: map[string]*entry{}, writers: map[string]*writer{}}
+	s := &store{root: root, memory: newMemory(), runs: map[string]*entry{}, writers: map[string]*writer{}}
 	_, err = s.scan()
 	return s, err
 }
@@ -245,7 +246,7 @@ func (s *store) warm(id string) bool {
 	if !due {
 		return false
 	}
-	v, err := newView(index, dir)
+	v, err := newView(index, dir, s.memory)
 	if err != nil {
 		return false
 	}
