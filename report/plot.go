@@ -200,7 +200,7 @@ type CalibrationBin struct {
 // prediction are left out; the errors are binomial, by Agresti and Coull's rule,
 // so that a bin that is always right has one too.
 func Reliability(caption string, bins []CalibrationBin) ScatterChart {
-	c := ScatterChart{Caption: caption, X: "confidence", Y: "accuracy", Diagonal: true, shares: true}
+	c := ScatterChart{Caption: caption, X: "confidence (1)", Y: "accuracy (1)", Diagonal: true, shares: true}
 	for _, b := range bins {
 		if b.Count == 0 {
 			continue

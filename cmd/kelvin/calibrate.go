@@ -63,7 +63,7 @@ not trained on.`,
 	flags.StringVar(&f.logits, "logits", "", "logits, examples × classes (`npy`); may be larger than memory")
 	flags.StringVar(&f.labels, "labels", "", "labels, integers from 0 (`npy`)")
 	flags.IntVar(&f.folds, "folds", 5, "folds of the cross-validation; 0 for none")
-	flags.StringVar(&f.html, "html", "", "also write the report to this `file`")
+	addHTMLFlag(c)
 	flags.Uint64Var(&f.seed, "seed", 0, "seed of the folds and of the bootstrap")
 	flags.BoolVar(&f.asJSON, "json", false, "print one JSON document")
 	return c
@@ -244,11 +244,8 @@ func calibrate(cmd *cobra.Command, logits calibration.Source, labels []int32, f 
 		return fmt.Errorf("calibrating %s: %w", cmp.Or(d.Model, d.Logits), err)
 	}
 	d.fill(c, f.seed)
-	if f.html != "" {
-		if err := d.writeHTML(f.html); err != nil {
-			return err
-		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s\n", f.html)
+	if err := writePage(cmd, d.page); err != nil {
+		return err
 	}
 	if f.asJSON {
 		return printJSON(cmd.OutOrStdout(), d)
@@ -343,7 +340,7 @@ func end(x *float64, none string) string {
 	return strconv.FormatFloat(*x, 'g', 4, 64)
 }
 
-func (d *calibrateDocument) writeHTML(path string) error {
+func (d *calibrateDocument) page() report.Page {
 	bins := func(from []calibrationBin) []report.CalibrationBin {
 		list := make([]report.CalibrationBin, len(from))
 		for i, b := range from {
@@ -365,7 +362,7 @@ func (d *calibrateDocument) writeHTML(path string) error {
 	}
 	page := report.Page{
 		Title: "Calibration of " + cmp.Or(d.Model, d.Logits),
-		Facts: []report.Fact{{Label: "examples", Value: fmt.Sprintf("%d, of %d classes", d.N, d.Classes)}, {Label: "labels", Value: cmp.Or(d.Data, d.Labels)}, {Label: "seed", Value: fmt.Sprint(d.Seed)}},
+		Facts: []report.Fact{{Label: "examples", Value: fmt.Sprintf("%d, of %d classes", d.N, d.Classes)}, {Label: "labels", Value: cmp.Or(d.Data, d.Labels)}},
 		Figures: []report.Figure{temperature,
 			d.NLL.figure("nll", "nat"), d.ECE.figure("expected calibration error", "1")},
 		Findings: d.Findings,
@@ -376,5 +373,5 @@ func (d *calibrateDocument) writeHTML(path string) error {
 			{Title: "Classes", Charts: []report.Chart{classes}},
 		},
 	}
-	return page.WriteFile(path)
+	return page
 }

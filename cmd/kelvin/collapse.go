@@ -29,7 +29,6 @@ type simulateFlags struct {
 	classes     int
 	uniform     bool
 	config      collapse.Config
-	html        string
 	asJSON      bool
 }
 
@@ -58,7 +57,7 @@ every generation with errors over runs, and the exact law where there is one.`,
 	flags.IntVar(&f.classes, "classes", 10, "classes of the categorical world")
 	flags.BoolVar(&f.uniform, "uniform", false, "equally probable classes instead of Zipf's law")
 	flags.Uint64Var(&f.config.Seed, "seed", 0, "seed of everything drawn")
-	flags.StringVar(&f.html, "html", "", "also write the report to this `file`")
+	addHTMLFlag(c)
 	flags.BoolVar(&f.asJSON, "json", false, "print one JSON document")
 	return c
 }
@@ -140,10 +139,8 @@ func runCollapseSimulate(cmd *cobra.Command, f simulateFlags) error {
 	for _, l := range collapse.Laws(world, f.config) {
 		d.Theory = append(d.Theory, simulateLaw{l.Quantity, l.Name, l.Exact, l.Values[:len(generations)]})
 	}
-	if f.html != "" {
-		if err := d.writeHTML(f.html); err != nil {
-			return err
-		}
+	if err := writePage(cmd, d.page); err != nil {
+		return err
 	}
 	if f.asJSON {
 		err = printJSON(cmd.OutOrStdout(), d)
@@ -221,7 +218,7 @@ func (d *simulateDocument) print(w io.Writer) error {
 	return err
 }
 
-func (d *simulateDocument) writeHTML(path string) error {
+func (d *simulateDocument) page() report.Page {
 	var charts []report.Chart
 	for _, q := range []struct {
 		name, axis string
@@ -229,8 +226,8 @@ func (d *simulateDocument) writeHTML(path string) error {
 	}{
 		{"entropy", "entropy (nat)", func(g simulateGeneration) thermo.Reading { return g.Entropy }},
 		{"diversity", "diversity (1)", func(g simulateGeneration) thermo.Reading { return g.Diversity }},
-		{"tail mass", "tail mass (share)", func(g simulateGeneration) thermo.Reading { return g.TailMass }},
-		{"log variance", "ln variance", func(g simulateGeneration) thermo.Reading { return g.LogVariance }},
+		{"tail mass", "tail mass (1)", func(g simulateGeneration) thermo.Reading { return g.TailMass }},
+		{"log variance", "ln variance (1)", func(g simulateGeneration) thermo.Reading { return g.LogVariance }},
 		{"energy", "energy of real data (nat)", func(g simulateGeneration) thermo.Reading { return g.Energy }},
 		{"temperature", "temperature of the samples (1)", func(g simulateGeneration) thermo.Reading { return g.Temperature }},
 	} {
@@ -246,7 +243,7 @@ func (d *simulateDocument) writeHTML(path string) error {
 		if known == 0 {
 			continue
 		}
-		chart := report.LineChart{Caption: "Mean over runs, with two standard errors.", X: "generation", Y: q.axis, Lines: []report.Line{line}}
+		chart := report.LineChart{Caption: "Mean over runs, with two standard errors.", X: "generation (count)", Y: q.axis, Lines: []report.Line{line}}
 		for _, l := range d.Theory {
 			if l.Quantity == q.name {
 				chart.Lines = append(chart.Lines, report.Line{Name: l.Law, X: line.X, Y: l.Values, Hotness: 0.8})
@@ -259,9 +256,9 @@ func (d *simulateDocument) writeHTML(path string) error {
 		Title: fmt.Sprintf("A closed loop: %s, %s", d.Model, d.Mode),
 		Lead:  fmt.Sprintf("Verdict after %d generations: %s.", last.Generation, d.Verdict),
 		Facts: []report.Fact{{Label: "sampled at", Value: fmt.Sprintf("τ = %g", d.Temperature)}, {Label: "fresh data", Value: fmt.Sprintf("μ = %g for every sample", d.Fresh)},
-			{Label: "samples", Value: fmt.Sprintf("%d a generation, %d runs, seed %d", d.Samples, d.Runs, d.Seed)}},
+			{Label: "samples", Value: fmt.Sprintf("%d a generation, %d runs", d.Samples, d.Runs)}},
 		Figures:  []report.Figure{report.FigureOf("entropy", last.Entropy), report.FigureOf("diversity", last.Diversity), report.FigureOf("temperature", last.Temperature)},
 		Sections: []report.Section{{Title: "Generations", Text: "Generation 0 is the world itself.", Charts: charts}},
 	}
-	return page.WriteFile(path)
+	return page
 }

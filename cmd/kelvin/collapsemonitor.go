@@ -17,7 +17,6 @@ import (
 type monitorFlags struct {
 	sample int
 	seed   uint64
-	html   string
 	asJSON bool
 	failOn string
 }
@@ -47,7 +46,7 @@ and the chance that two samples of generation 0 would differ as much.`,
 	flags := c.Flags()
 	flags.IntVar(&f.sample, "sample", 20_000, "documents of each generation to keep and compare, at random")
 	flags.Uint64Var(&f.seed, "seed", 0, "seed of the samples, the bootstrap and the permutations")
-	flags.StringVar(&f.html, "html", "", "also write the report to this `file`")
+	addHTMLFlag(c)
 	flags.StringVar(&f.failOn, "fail-on", "", "exit 3 if a generation has this verdict: collapse, heat-death or any")
 	flags.BoolVar(&f.asJSON, "json", false, "print one JSON document")
 	return c
@@ -92,10 +91,8 @@ func runCollapseMonitor(cmd *cobra.Command, paths []string, f monitorFlags) erro
 		fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
 	}
 	d := newMonitorDocument(list, f.seed)
-	if f.html != "" {
-		if err := d.writeHTML(f.html); err != nil {
-			return err
-		}
+	if err := writePage(cmd, d.page); err != nil {
+		return err
 	}
 	if f.asJSON {
 		err = printJSON(cmd.OutOrStdout(), d)
@@ -230,7 +227,7 @@ func (s monitorStatistic) cell() string {
 	return text
 }
 
-func (d *monitorDocument) writeHTML(path string) error {
+func (d *monitorDocument) page() report.Page {
 	var charts []report.Chart
 	for _, name := range d.Generations[0].order {
 		line := report.Line{Name: strings.ReplaceAll(name, "_", " "), Hotness: 0.1}
@@ -245,9 +242,9 @@ func (d *monitorDocument) writeHTML(path string) error {
 			}
 			line.X, line.Y, line.Band = append(line.X, float64(g.Generation)), append(line.Y, value), append(line.Band, half)
 		}
-		charts = append(charts, report.LineChart{Caption: "With two standard errors.", X: "generation", Y: fmt.Sprintf("%s (%s)", line.Name, d.Generations[0].Statistics[name].Unit), Lines: []report.Line{line}})
+		charts = append(charts, report.LineChart{Caption: "With two standard errors.", X: "generation (count)", Y: fmt.Sprintf("%s (%s)", line.Name, d.Generations[0].Statistics[name].Unit), Lines: []report.Line{line}})
 	}
-	table := &report.Table{Columns: []string{"generation", "documents", "verdict", "fresh data needed"}, Words: map[int]bool{2: true}}
+	table := &report.Table{Columns: []string{"generation", "documents (count)", "verdict", "fresh data needed for every generated document (1)"}, Words: map[int]bool{2: true}}
 	for _, g := range d.Generations {
 		fresh := "–"
 		if g.Generation > 0 && g.Fresh.Valid() && g.Verdict == collapse.Collapse {
@@ -256,9 +253,9 @@ func (d *monitorDocument) writeHTML(path string) error {
 		table.Rows = append(table.Rows, []string{g.Path, fmt.Sprint(g.Documents), string(g.Verdict), fresh})
 	}
 	page := report.Page{
-		Title: "Generations of data", Lead: fmt.Sprintf("The last generation: %s.", d.Verdict), Facts: []report.Fact{{Label: "seed", Value: fmt.Sprint(d.Seed)}},
+		Title: "Generations of data", Lead: fmt.Sprintf("The last generation: %s.", d.Verdict),
 		Findings: d.Findings,
 		Sections: []report.Section{{Title: "Generations", Table: table}, {Title: "Statistics", Charts: charts}},
 	}
-	return page.WriteFile(path)
+	return page
 }

@@ -15,7 +15,6 @@ import (
 func newCollapsePhaseCommand() *cobra.Command {
 	var classes, samples, steps int
 	var seed uint64
-	var html string
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "phase",
@@ -44,10 +43,8 @@ Between the two the past decides: the transition is of first order.`,
 				return err
 			}
 			d.fill(points, temperatures, top/float64(steps-1))
-			if html != "" {
-				if err := d.writeHTML(html, temperatures, fresh); err != nil {
-					return err
-				}
+			if err := writePage(cmd, func() report.Page { return d.page(temperatures, fresh) }); err != nil {
+				return err
 			}
 			if asJSON {
 				err = printJSON(cmd.OutOrStdout(), d)
@@ -65,7 +62,7 @@ Between the two the past decides: the transition is of first order.`,
 	flags.IntVar(&samples, "samples", 20_000, "samples of every generation")
 	flags.IntVar(&steps, "steps", 40, "shares of fresh data to try")
 	flags.Uint64Var(&seed, "seed", 0, "seed of everything drawn")
-	flags.StringVar(&html, "html", "", "also write the report to this `file`")
+	addHTMLFlag(c)
 	flags.BoolVar(&asJSON, "json", false, "print one JSON document")
 	return c
 }
@@ -123,7 +120,7 @@ func (d *phaseDocument) print(w io.Writer) error {
 	return table.Print(w)
 }
 
-func (d *phaseDocument) writeHTML(path string, temperatures, fresh []float64) error {
+func (d *phaseDocument) page(temperatures, fresh []float64) report.Page {
 	var charts []report.Chart
 	for _, side := range []struct {
 		caption string
@@ -132,7 +129,7 @@ func (d *phaseDocument) writeHTML(path string, temperatures, fresh []float64) er
 		{"From the uniform state: order (n·p_max − 1)/(n − 1) of where it ends.", func(p phasePoint) float64 { return p.FromUniform }},
 		{"From one class alone: what is still ordered here and not above has two stable states.", func(p phasePoint) float64 { return p.FromCollapsed }},
 	} {
-		m := report.HeatMap{Caption: side.caption, X: "fresh data μ (for every sample)", X0: fresh[0], X1: fresh[len(fresh)-1], Unit: "order (0 uniform, 1 one class)"}
+		m := report.HeatMap{Caption: side.caption, X: "fresh data μ for every sample (1)", X0: fresh[0], X1: fresh[len(fresh)-1], Unit: "order: 0 uniform, 1 one class (1)"}
 		for i, t := range temperatures {
 			row := make([]float64, len(fresh))
 			for j := range row {
@@ -146,7 +143,7 @@ func (d *phaseDocument) writeHTML(path string, temperatures, fresh []float64) er
 		charts = append(charts, m)
 	}
 	lines := report.LineChart{Caption: "Above the lower line the uniform state is stable; below the upper one a collapsed state is. Dots of the simulation are joined.",
-		X: "temperature τ", Y: "fresh data μ"}
+		X: "temperature τ (1)", Y: "fresh data μ for every sample (1)"}
 	exact, fold := report.Line{Name: "1/τ − 1", Hotness: 0.1}, report.Line{Name: "fold", Hotness: 0.9}
 	for k := range 61 {
 		t := 0.4 + 0.01*float64(k)
@@ -166,8 +163,8 @@ func (d *phaseDocument) writeHTML(path string, temperatures, fresh []float64) er
 	page := report.Page{
 		Title:    fmt.Sprintf("Phases of a closed loop of %d classes", d.Classes),
 		Lead:     "Sampled below temperature 1, a loop freezes into one class unless fresh data hold it. Between the two lines both states are stable, and the past decides: a transition of first order.",
-		Facts:    []report.Fact{{Label: "samples", Value: fmt.Sprintf("%d a generation, seed %d", d.Samples, d.Seed)}},
+		Facts:    []report.Fact{{Label: "samples", Value: fmt.Sprintf("%d a generation", d.Samples)}},
 		Sections: []report.Section{{Title: "Boundaries", Charts: []report.Chart{lines}}, {Title: "Where the loop ends", Charts: charts}},
 	}
-	return page.WriteFile(path)
+	return page
 }

@@ -16,7 +16,6 @@ import (
 // chipFlags say what chip to look at.
 type chipFlags struct {
 	floorplan, power, config, materials, layers, model, grid string
-	html                                                     string
 	asJSON                                                   bool
 }
 
@@ -39,7 +38,7 @@ func (f *chipFlags) add(c *cobra.Command) {
 	flags.StringVar(&f.materials, "materials", "", "`materials` that config and layers name")
 	flags.StringVar(&f.layers, "layers", "", "stack of layers (`lcf`), in place of --floorplan")
 	flags.StringVar(&f.grid, "grid", "", "rows × columns of the grid model, as in 64x64 (default that of the config)")
-	flags.StringVar(&f.html, "html", "", "write a page with the maps to this `file`")
+	addHTMLFlag(c)
 	flags.BoolVar(&f.asJSON, "json", false, "print one JSON document")
 }
 
@@ -205,11 +204,8 @@ func runCoolMap(cmd *cobra.Command, f chipFlags, transient bool) error {
 	for _, w := range d.Warnings {
 		fmt.Fprintf(cmd.ErrOrStderr(), "kelvin: %s\n", w)
 	}
-	if f.html != "" {
-		if err := d.writeHTML(f.html, c, kelvin); err != nil {
-			return err
-		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s\n", f.html)
+	if err := writePage(cmd, func() report.Page { return d.page(c, kelvin) }); err != nil {
+		return err
 	}
 	if interrupted != nil {
 		interrupted = fmt.Errorf("interrupted after %d of %d intervals: the temperatures are those of that moment", len(d.Transient.Kelvin), len(c.trace.Power))
@@ -267,7 +263,7 @@ func (d *coolMap) print(out io.Writer, list []cooling.Temperature) error {
 	return t.Print(out)
 }
 
-func (d *coolMap) writeHTML(path string, c *chip, kelvin []float64) error {
+func (d *coolMap) page(c *chip, kelvin []float64) report.Page {
 	when := ""
 	if d.Transient != nil {
 		when = " at the end of the trace"
@@ -291,7 +287,7 @@ func (d *coolMap) writeHTML(path string, c *chip, kelvin []float64) error {
 		table.Rows = append(table.Rows, []string{b.Name, fmt.Sprintf("%.2f", b.Kelvin)})
 	}
 	page.Sections = append(page.Sections, report.Section{Title: "Parts", Table: &table})
-	return page.WriteFile(path)
+	return page
 }
 
 // maps draws the layers of the chip that dissipate, all on the scale of the states

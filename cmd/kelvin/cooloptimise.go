@@ -137,11 +137,8 @@ func runCoolOptimise(cmd *cobra.Command, f coolOptimiseFlags) error {
 	for _, w := range c.model.Warnings {
 		fmt.Fprintf(cmd.ErrOrStderr(), "kelvin: %s\n", w)
 	}
-	if f.html != "" {
-		if err := d.writeHTML(f.html, c, tiles, a.Bare, kelvin); err != nil {
-			return err
-		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s\n", f.html)
+	if err := writePage(cmd, func() report.Page { return d.page(c, tiles, a.Bare, kelvin) }); err != nil {
+		return err
 	}
 	var interrupted error
 	if s.Interrupted {
@@ -258,7 +255,7 @@ func (d *coolOptimum) print(out io.Writer, ambient float64) error {
 	return printFindings(out, d.Findings)
 }
 
-func (d *coolOptimum) writeHTML(path string, c *chip, tiles []cooling.Tile, before, after []float64) error {
+func (d *coolOptimum) page(c *chip, tiles []cooling.Tile, before, after []float64) report.Page {
 	currents := report.FloorMap{Caption: "Current of every cooler.", Unit: "current (A)", Width: 1e3 * c.model.Width, Height: 1e3 * c.model.Height}
 	for k, t := range tiles {
 		name := ""
@@ -273,5 +270,5 @@ func (d *coolOptimum) writeHTML(path string, c *chip, tiles []cooling.Tile, befo
 			{Label: "reduction", Value: fmt.Sprintf("%.1f %% of the K above the ambient, %.1f %% of the °C", 100*d.AboveBefore, 100*d.Celsius)},
 			{Label: "coefficient of performance", Value: orDash("%.2f", d.COP)}, {Label: "proof", Value: d.proof()}},
 		Findings: d.Findings, Sections: []report.Section{{Title: "Currents", Charts: append(charts[:0:0], currents)}, {Title: "Temperatures", Charts: charts}}}
-	return page.WriteFile(path)
+	return page
 }

@@ -14,7 +14,7 @@ import (
 )
 
 func newDecodeCommand() *cobra.Command {
-	var logits, tokens, html string
+	var logits, tokens string
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "decode-temperature --logits FILE.npy [--tokens FILE.npy]",
@@ -34,10 +34,8 @@ softmax is left to a few tokens.`,
 			if err != nil {
 				return err
 			}
-			if html != "" {
-				if err := d.writeHTML(html); err != nil {
-					return err
-				}
+			if err := writePage(c, d.page); err != nil {
+				return err
 			}
 			if asJSON {
 				return printJSON(c.OutOrStdout(), d)
@@ -48,7 +46,7 @@ softmax is left to a few tokens.`,
 	flags := c.Flags()
 	flags.StringVar(&logits, "logits", "", "logits, positions × vocabulary (`npy`); may be larger than memory")
 	flags.StringVar(&tokens, "tokens", "", "tokens that were sampled there, integers from 0 (`npy`)")
-	flags.StringVar(&html, "html", "", "also write the report to this `file`")
+	addHTMLFlag(c)
 	flags.BoolVar(&asJSON, "json", false, "print one JSON document")
 	return c
 }
@@ -157,11 +155,11 @@ func (d *decodeDocument) print(w io.Writer) error {
 	return table.Print(w)
 }
 
-func (d *decodeDocument) writeHTML(path string) error {
+func (d *decodeDocument) page() report.Page {
 	measured := report.Line{Name: "these logits", Hotness: 0.1}
 	normal := report.Line{Name: "normal logits of this spread", Hotness: 0.8}
 	for _, e := range d.Effective {
-		x := math.Log2(e.Temperature)
+		x := e.Temperature
 		measured.X, measured.Y, measured.Band = append(measured.X, x), append(measured.Y, e.Tokens.Value), append(measured.Band, 2*e.Tokens.StdErr)
 		normal.X, normal.Y = append(normal.X, x), append(normal.Y, e.Normal)
 	}
@@ -171,7 +169,7 @@ func (d *decodeDocument) writeHTML(path string) error {
 		Figures: []report.Figure{report.FigureOf("freezing temperature", d.Freezing.Temperature), report.FigureOf("spread of the logits", d.Freezing.Spread)},
 		Sections: []report.Section{{Title: "Effective number of tokens",
 			Text: fmt.Sprintf("exp(entropy) of softmax(z/T), mean over the positions. The vocabulary freezes below T = %.4g, where normal logits would leave it to a few tokens.", d.Freezing.Temperature.Value),
-			Charts: []report.Chart{report.LineChart{Caption: "With two standard errors.", X: "temperature (powers of 2)", Y: "effective tokens", LogY: true,
+			Charts: []report.Chart{report.LineChart{Caption: "With two standard errors.", X: "temperature (1)", Y: "effective tokens (count)", LogX: true, LogY: true,
 				Lines: []report.Line{measured, normal}}}}},
 	}
 	if t := d.Temperature; t != nil {
@@ -183,5 +181,5 @@ func (d *decodeDocument) writeHTML(path string) error {
 		page.Figures = append([]report.Figure{figure}, page.Figures...)
 		page.Facts = append(page.Facts, report.Fact{Label: "tokens", Value: d.Tokens}, report.Fact{Label: "truncation", Value: d.Truncation.says()})
 	}
-	return page.WriteFile(path)
+	return page
 }

@@ -82,7 +82,7 @@ func runDemo(cmd *cobra.Command, out string, seed uint64, asJSON bool) error {
 		return interrupted
 	}
 	document := newMeasureDocument(runDir, data, result)
-	if err := document.writeHTML(page); err != nil {
+	if err := madeBy(cmd, document.page()).WriteFile(page); err != nil {
 		return err
 	}
 	if asJSON {

@@ -46,7 +46,7 @@ watch.`,
 	flags.IntVar(&f.options.Permutations, "permutations", 999, "permutations behind the p-values")
 	flags.Uint64Var(&f.options.Seed, "seed", 0, "seed of everything drawn")
 	flags.StringVar(&f.failOn, "fail-on", "", "exit with status 3 at this `verdict`: watch (or worse) or refresh")
-	flags.StringVar(&f.html, "html", "", "write a report to this `file`")
+	addHTMLFlag(cmd)
 	flags.BoolVar(&f.asJSON, "json", false, "print one JSON document")
 	return cmd
 }
@@ -77,11 +77,8 @@ func runDrift(cmd *cobra.Command, path string, f driftFlags) error {
 		return fmt.Errorf("%s against %s: %w", f.current, f.reference, err)
 	}
 	d := newDriftDocument(path, f, r)
-	if f.html != "" {
-		if err := d.writeHTML(f.html); err != nil {
-			return err
-		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s\n", f.html)
+	if err := writePage(cmd, d.page); err != nil {
+		return err
 	}
 	if f.asJSON {
 		err = printJSON(cmd.OutOrStdout(), d)
@@ -186,7 +183,7 @@ func (d *driftDocument) lead() string {
 }
 
 func (d *driftDocument) views() report.Table {
-	t := report.Table{Columns: []string{"view", "signal energy now / then", "entropy shift (nat)", "T = ΔU/ΔS (energy/nat)", "p"}}
+	t := report.Table{Columns: []string{"view", "signal energy now / then (1)", "entropy shift (nat)", "T = ΔU/ΔS (energy/nat)", "p (1)"}}
 	for _, v := range d.Views {
 		t.Rows = append(t.Rows, []string{v.Name, interval(v.Signal), cell(v.Entropy), cell(v.Temperature), orDash("%.2g", v.P)})
 	}
@@ -194,7 +191,7 @@ func (d *driftDocument) views() report.Table {
 }
 
 func (d *driftDocument) heats() report.Table {
-	t := report.Table{Columns: []string{"layer", "heat shift θ·g (energy)", "p"}}
+	t := report.Table{Columns: []string{"layer", "heat shift θ·g (energy)", "p (1)"}}
 	for _, l := range d.Layers {
 		t.Rows = append(t.Rows, []string{l.Name, interval(&l.Heat), fmt.Sprintf("%.2g", l.P)})
 	}
@@ -208,7 +205,7 @@ func interval(x *drift.Interval) string {
 	return thermo.FormatError(x.Value, x.StdErr)
 }
 
-func (d *driftDocument) writeHTML(path string) error {
+func (d *driftDocument) page() report.Page {
 	views, layers := d.views(), d.heats()
 	signals := report.BarChart{Caption: "Signal energy now relative to then, with two bootstrap errors: 1 without drift.", Axis: "ratio of mean squares (1)", Dots: true}
 	entropies := report.BarChart{Caption: "Shift of the entropy in every view, with two standard errors.", Axis: "entropy shift (nat)", Dots: true}
@@ -219,10 +216,10 @@ func (d *driftDocument) writeHTML(path string) error {
 		entropies.Readings = append(entropies.Readings, named(v.Entropy, v.Name))
 	}
 	page := report.Page{Title: fmt.Sprintf("Drift of %s: %s", d.Model, d.Verdict), Lead: d.lead() + ".", Findings: d.Findings,
-		Facts:    []report.Fact{{Label: "p-values", Value: fmt.Sprintf("%d permutations, seed %d; whole comparison %.2g", d.Draws, d.Seed, d.P)}},
+		Facts:    []report.Fact{{Label: "p-values", Value: fmt.Sprintf("%d permutations; whole comparison %.2g", d.Draws, d.P)}},
 		Sections: []report.Section{{Title: "What the system sees", Charts: []report.Chart{signals, entropies}, Table: &views}}}
 	if len(d.Layers) > 0 {
 		page.Sections = append(page.Sections, report.Section{Title: "What its layers feel", Table: &layers})
 	}
-	return page.WriteFile(path)
+	return page
 }

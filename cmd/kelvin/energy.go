@@ -26,7 +26,6 @@ func newEnergyCommand() *cobra.Command {
 type planFlags struct {
 	train, power string
 	options      power.PlanOptions
-	html         string
 	asJSON       bool
 }
 
@@ -52,7 +51,7 @@ alone. Batch sizes with runs that never reach the target are left out, and named
 	flags.Float64Var(&f.options.Target, "target", math.NaN(), "metric to reach (default that of a published job, or the strictest that two batch sizes always reach)")
 	flags.Float64Var(&f.options.Eta, "eta", 0.5, "weight η of the energy in η·E + (1 − η)·P_max·t")
 	flags.Float64Var(&f.options.MaxSlowdown, "max-slowdown", 1.1, "longest time allowed, of the baseline's")
-	flags.StringVar(&f.html, "html", "", "also write the report to this `file`")
+	addHTMLFlag(c)
 	flags.BoolVar(&f.asJSON, "json", false, "print one JSON document")
 	return c
 }
@@ -131,10 +130,8 @@ func runEnergyPlan(cmd *cobra.Command, f planFlags) error {
 	for i := range jobs {
 		d.Jobs = append(d.Jobs, newPlanJob(&jobs[i]))
 	}
-	if f.html != "" {
-		if err := d.writeHTML(f.html); err != nil {
-			return err
-		}
+	if err := writePage(cmd, d.page); err != nil {
+		return err
 	}
 	if f.asJSON {
 		return printJSON(cmd.OutOrStdout(), d)
@@ -199,7 +196,7 @@ func errorOf(x float64, stderr *float64) string {
 }
 
 func (j planJob) table() report.Table {
-	t := report.Table{Columns: []string{"", "batch size", "limit (W)", "energy (J)", "time (s)", "energy saved (%)", "time (%)"}}
+	t := report.Table{Columns: []string{"", "batch size (examples)", "limit (W)", "energy (J)", "time (s)", "energy saved (%)", "time (%)"}}
 	baseline := "baseline"
 	if j.Baseline.Reached < j.Baseline.Runs {
 		baseline = fmt.Sprintf("baseline (%d of %d runs)", j.Baseline.Reached, j.Baseline.Runs)
@@ -249,7 +246,7 @@ func list(numbers []int) string {
 	return text
 }
 
-func (d *planDocument) writeHTML(path string) error {
+func (d *planDocument) page() report.Page {
 	page := report.Page{Title: "Energy to accuracy", Lead: "Joules and seconds to the target, of every batch size and power limit that always reaches it."}
 	for _, j := range d.Jobs {
 		line := report.Line{Name: "frontier", Hotness: 0.1}
@@ -268,5 +265,5 @@ func (d *planDocument) writeHTML(path string) error {
 			Text:   fmt.Sprintf("Batch size alone saves %.1f %%, the limit alone %.1f %%.", 100*j.BatchOnly, 100*j.LimitOnly),
 			Charts: []report.Chart{report.LineChart{Caption: "Settings up to twice the baseline's time and energy, and the frontier: those that no other beats in both.", X: "time (s)", Y: "energy (J)", Lines: []report.Line{others, line, dots}}}})
 	}
-	return page.WriteFile(path)
+	return page
 }

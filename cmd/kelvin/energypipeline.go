@@ -17,7 +17,6 @@ type pipelineFlags struct {
 	profile, schedule    string
 	stages, microbatches int
 	idle, deadline       float64
-	html                 string
 	asJSON               bool
 }
 
@@ -41,7 +40,7 @@ pipeline elsewhere that must be waited for anyway), or of the fastest time.`,
 	flags.Float64Var(&f.idle, "idle-power", 0, "W that a stage draws while it waits")
 	flags.StringVar(&f.schedule, "schedule", "1f1b", "1f1b, gpipe, interleaved, or a graph of instructions (`name` or file.json)")
 	flags.Float64Var(&f.deadline, "deadline", 0, "s that a step may take (default the fastest)")
-	flags.StringVar(&f.html, "html", "", "also write the report to this `file`")
+	addHTMLFlag(c)
 	flags.BoolVar(&f.asJSON, "json", false, "print one JSON document")
 	return c
 }
@@ -104,10 +103,8 @@ func runEnergyPipeline(cmd *cobra.Command, f pipelineFlags) error {
 		}
 		return errors.Join(d.printFrontier(cmd.OutOrStdout()), err)
 	}
-	if f.html != "" {
-		if err := d.writeHTML(f.html); err != nil {
-			return err
-		}
+	if err := writePage(cmd, d.page); err != nil {
+		return err
 	}
 	if f.asJSON {
 		return printJSON(cmd.OutOrStdout(), d)
@@ -180,7 +177,7 @@ func (d *pipelineDocument) at(t float64) float64 {
 	return d.Frontier[len(d.Frontier)-1].Energy
 }
 
-func (d *pipelineDocument) writeHTML(path string) error {
+func (d *pipelineDocument) page() report.Page {
 	line := report.Line{Name: "frontier", Hotness: 0.1}
 	for _, c := range d.Frontier {
 		line.X, line.Y = append(line.X, c.Time), append(line.Y, c.Energy)
@@ -196,7 +193,7 @@ func (d *pipelineDocument) writeHTML(path string) error {
 			{Title: "The plan", Charts: []report.Chart{d.gantt("Instructions off the critical path run slower.", d.Plan)}},
 		},
 	}
-	return page.WriteFile(path)
+	return page
 }
 
 // gantt draws steps, in colours that mean the same in all pictures of the document.

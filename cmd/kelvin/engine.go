@@ -90,11 +90,8 @@ func runEngine(cmd *cobra.Command, path string, f measureFlags) error {
 		return err
 	}
 	d := newEngineDocument(path, f, network, result)
-	if f.html != "" {
-		if err := d.writeHTML(f.html); err != nil {
-			return err
-		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s\n", f.html)
+	if err := writePage(cmd, d.page); err != nil {
+		return err
 	}
 	if f.asJSON {
 		return errors.Join(printJSON(cmd.OutOrStdout(), d), err)
@@ -188,7 +185,8 @@ func (l engineLayer) cells() []string {
 }
 
 func (d *engineDocument) table() report.Table {
-	t := report.Table{Columns: []string{"layer", "activation", "energy in", "energy out", "efficiency", "Gaussian", "engine", "gain", "balanced", "dead", "saturated",
+	t := report.Table{Columns: []string{"layer", "activation", "energy in (signal²)", "energy out (signal²)", "efficiency (1)", "Gaussian (1)", "engine", "gain (1)", "balanced (1)",
+		"dead (units)", "saturated (units)",
 		"temperature (energy/nat)", "heat (energy)"}, Words: map[int]bool{1: true, 6: true}}
 	for _, l := range d.Layers {
 		t.Rows = append(t.Rows, l.cells())
@@ -205,13 +203,13 @@ func (d *engineDocument) print(w io.Writer) error {
 	return printFindings(w, d.Findings)
 }
 
-func (d *engineDocument) writeHTML(path string) error {
-	flow := report.FlowChart{Caption: "Signal energy into and out of every activation: what narrows is lost as work.", Unit: "signal energy ⟨z²⟩"}
+func (d *engineDocument) page() report.Page {
+	flow := report.FlowChart{Caption: "Signal energy into and out of every activation: what narrows is lost as work.", Unit: "signal energy ⟨z²⟩ (signal²)"}
 	points := report.ScatterChart{Caption: "Work efficiency of every layer on these data, and of the Gaussian model at the same energy: on the line where they agree.",
-		X: "efficiency of the Gaussian model", Y: "efficiency measured", Diagonal: true}
+		X: "efficiency of the Gaussian model (1)", Y: "efficiency measured (1)", Diagonal: true}
 	working := report.Line{Name: "layers", Hotness: 0.9, Dots: true}
 	curves := map[string]bool{}
-	lines := report.LineChart{Caption: "Efficiency against signal energy, of each activation by the Gaussian model, with the working points of the layers.", X: "signal energy q = ⟨z²⟩ (powers of 10)", Y: "work efficiency η"}
+	lines := report.LineChart{Caption: "Efficiency against signal energy, of each activation by the Gaussian model, with the working points of the layers.", X: "signal energy q = ⟨z²⟩ (signal²)", Y: "work efficiency η (1)", LogX: true}
 	temperatures := report.BarChart{Caption: "Local temperature of every layer, with two standard errors.", Axis: "temperature (energy/nat)"}
 	for i, l := range d.Layers {
 		if !math.IsNaN(l.Temperature.Value) {
@@ -222,7 +220,7 @@ func (d *engineDocument) writeHTML(path string) error {
 		}
 		flow.Stages = append(flow.Stages, report.Stage{Name: l.Name, In: l.EnergyIn.Value, Out: l.EnergyOut.Value, Note: fmt.Sprintf("%s, η %.3f", l.Activation, l.Efficiency.Value)})
 		points.Dots = append(points.Dots, report.Dot{Name: l.Name, X: *l.Gaussian, Y: l.Efficiency.Value, ErrY: l.Efficiency.StdErr, Hotness: float64(i) / float64(max(1, len(d.Layers)-1))})
-		working.X, working.Y = append(working.X, math.Log10(*l.Q)), append(working.Y, l.Efficiency.Value)
+		working.X, working.Y = append(working.X, *l.Q), append(working.Y, l.Efficiency.Value)
 		if !curves[l.Activation] {
 			curves[l.Activation] = true
 			lines.Lines = append(lines.Lines, efficiencyCurve(l.Activation, 0.15*float64(len(curves)-1)))
@@ -233,7 +231,7 @@ func (d *engineDocument) writeHTML(path string) error {
 	page := report.Page{
 		Title:    "Heat engine of " + d.Model,
 		Lead:     fmt.Sprintf("A type %s engine: its activations together keep %.3g of the signal energy that enters them.", d.Type, 1-d.Cascade),
-		Facts:    []report.Fact{{Label: "data", Value: fmt.Sprintf("%s, %d examples", d.Data, d.Examples)}, {Label: "state", Value: fmt.Sprintf("%s, %d draws, seed %d", d.State, d.Draws, d.Seed)}},
+		Facts:    []report.Fact{{Label: "data", Value: fmt.Sprintf("%s, %d examples", d.Data, d.Examples)}, {Label: "state", Value: fmt.Sprintf("%s, %d draws", d.State, d.Draws)}},
 		Findings: d.Findings,
 		Sections: []report.Section{{ID: "layers", Title: "Layers", Table: &table}},
 	}
@@ -242,7 +240,7 @@ func (d *engineDocument) writeHTML(path string) error {
 		page.Sections = append(page.Sections, report.Section{Title: "Working points", Charts: []report.Chart{lines, points}})
 	}
 	page.Sections = append(page.Sections, report.Section{Title: "Temperatures", Charts: []report.Chart{temperatures}})
-	return page.WriteFile(path)
+	return page
 }
 
 // efficiencyCurve is η(q) of an activation from q = 0.01 to 100.
@@ -253,8 +251,8 @@ func efficiencyCurve(name string, hotness float64) report.Line {
 		return line
 	}
 	for k := -20; k <= 20; k++ {
-		x := float64(k) / 10
-		if e, err := a.Efficiency(math.Pow(10, x)); err == nil {
+		x := math.Pow(10, float64(k)/10)
+		if e, err := a.Efficiency(x); err == nil {
 			line.X, line.Y = append(line.X, x), append(line.Y, e.Efficiency)
 		}
 	}

@@ -30,7 +30,6 @@ type isingLearnDocument struct {
 
 func newIsingLearnCommand() *cobra.Command {
 	var o ising.LearnOptions
-	var html string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "learn",
@@ -44,7 +43,7 @@ threshold m*, noisy ones memorise.`,
 		Example: `  kelvin ising learn --sizes 10,20,40 --html ising.html`,
 		Args:    exactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runIsingLearn(cmd, o, html, asJSON)
+			return runIsingLearn(cmd, o, asJSON)
 		},
 	}
 	flags := cmd.Flags()
@@ -54,17 +53,14 @@ threshold m*, noisy ones memorise.`,
 	flags.Float64Var(&o.Decay, "decay", 3e-4, "weight decay; 0 lets the weights memorise")
 	flags.Float64Var(&o.Gap, "gap", 0, "leave temperatures this close to the critical one out of training")
 	flags.Uint64Var(&o.Seed, "seed", 1, "seed of the random streams")
-	flags.StringVar(&html, "html", "", "write a report with the curves to this file")
+	addHTMLFlag(cmd)
 	flags.BoolVar(&asJSON, "json", false, "print one JSON document")
 	return cmd
 }
 
-func runIsingLearn(cmd *cobra.Command, o ising.LearnOptions, html string, asJSON bool) error {
+func runIsingLearn(cmd *cobra.Command, o ising.LearnOptions, asJSON bool) error {
 	if err := o.Validate(); err != nil {
 		return usageError{err}
-	}
-	if err := canWriteBeside(html); err != nil {
-		return err
 	}
 	bar := isingBar(cmd.ErrOrStderr(), len(o.Sizes)*o.Seeds, "networks")
 	o.Progress = func() { bar.Add(1) }
@@ -74,10 +70,8 @@ func runIsingLearn(cmd *cobra.Command, o ising.LearnOptions, html string, asJSON
 		return err
 	}
 	doc := isingLearnDocument{schema, o.Seed, o.Seeds, o.Decay, o.Gap, learning, explainLearning(learning)}
-	if html != "" {
-		if err := writeIsingReport(html, doc); err != nil {
-			return err
-		}
+	if err := writePage(cmd, doc.page); err != nil {
+		return err
 	}
 	if asJSON {
 		if err := printJSON(cmd.OutOrStdout(), doc); err != nil {

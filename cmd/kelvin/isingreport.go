@@ -7,13 +7,13 @@ import (
 	"github.com/kelvin-ml/kelvin/report"
 )
 
-// writeIsingReport writes the page.
-func writeIsingReport(path string, d isingLearnDocument) error {
+// page returns the curves that the networks learned, and what they learned.
+func (d isingLearnDocument) page() report.Page {
 	output := report.LineChart{Caption: "Where the mean output crosses one half is the network's critical temperature. Bands: two standard errors over seeds.",
-		X: "temperature (J)", Y: "mean output, probability of ordered (1)"}
+		X: "temperature (J/k_B)", Y: "mean output, probability of ordered (1)"}
 	magnetisation := report.LineChart{Caption: "The mean magnetisation of the same test configurations, and where it crosses the network's threshold m* (dots).",
-		X: "temperature (J)", Y: "mean |magnetisation| per spin (1)"}
-	table := report.Table{Columns: []string{"size", "Tc (J)", "Tc, two units (J)", "threshold m*", "T where ⟨|m|⟩ = m* (J)", "weight cv", "counting", "symmetry", "PCA cosine"}}
+		X: "temperature (J/k_B)", Y: "mean |magnetisation| per spin (1)"}
+	table := report.Table{Columns: []string{"size (spins)", "Tc (J/k_B)", "Tc, two units (J/k_B)", "threshold m* (1)", "T where ⟨|m|⟩ = m* (J/k_B)", "weight cv (1)", "counting (1)", "symmetry (1)", "PCA cosine (1)"}}
 	for i, l := range d.Sizes {
 		heat := float64(i) / float64(max(1, len(d.Sizes)-1))
 		name := fmt.Sprintf("L = %d", l.Size)
@@ -34,14 +34,14 @@ func writeIsingReport(path string, d isingLearnDocument) error {
 	output.Marks, magnetisation.Marks = []report.Mark{exact}, []report.Mark{exact}
 	page := report.Page{
 		Title: "The critical temperature of the Ising model, learned",
-		Facts: []report.Fact{{Label: "networks", Value: fmt.Sprintf("%d a size, weight decay %g", d.Seeds, d.Decay)}, {Label: "gap", Value: fmt.Sprint(d.Gap)}, {Label: "seed", Value: fmt.Sprint(d.Seed)}},
+		Facts: []report.Fact{{Label: "networks", Value: fmt.Sprintf("%d a size, weight decay %g", d.Seeds, d.Decay)}, {Label: "gap", Value: fmt.Sprint(d.Gap)}},
 		Figures: []report.Figure{
-			{Label: "critical temperature, extrapolated to infinite size", Value: isingReading(d.Extrapolated), Unit: "J", Note: fmt.Sprintf("exact: %.6f", d.Exact)},
+			{Label: "critical temperature, extrapolated to infinite size", Value: isingReading(d.Extrapolated), Unit: "J/k_B", Note: fmt.Sprintf("exact: %.6f", d.Exact)},
 		},
 		Sections: []report.Section{
 			{Title: "What was learned", Charts: []report.Chart{output, magnetisation}, Table: &table},
 			{Title: "What the networks do", Text: d.Explanation},
 		},
 	}
-	return page.WriteFile(path)
+	return page
 }

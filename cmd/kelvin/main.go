@@ -62,6 +62,9 @@ func newRootCommand() *cobra.Command {
 		SilenceErrors: true,
 		Args:          subcommand,
 		RunE:          help,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { // before the hours, not after
+			return canWriteBeside(htmlFile(cmd))
+		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	for _, group := range []struct {

@@ -24,7 +24,6 @@ type measureFlags struct {
 	arch    string
 	loss    string
 	data    string
-	html    string
 	asJSON  bool
 }
 
@@ -64,7 +63,7 @@ func addMeasureFlags(cmd *cobra.Command, f *measureFlags) {
 	flags.StringVar(&f.options.Init, "init", "", "initialisation scheme of a MODEL (default pytorch)")
 	flags.IntVar(&f.options.Draws, "draws", 0, "draws of the state (default 64; 4000 steps for a RUN)")
 	flags.Uint64Var(&f.options.Seed, "seed", 0, "seed of everything drawn")
-	flags.StringVar(&f.html, "html", "", "write a report to this `file`")
+	addHTMLFlag(cmd)
 	flags.BoolVar(&f.asJSON, "json", false, "print one JSON document")
 }
 
@@ -99,11 +98,8 @@ func runMeasure(cmd *cobra.Command, path string, f measureFlags) error {
 		return err
 	}
 	document := newMeasureDocument(path, f.data, result)
-	if f.html != "" {
-		if err := document.writeHTML(f.html); err != nil {
-			return err
-		}
-		fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s\n", f.html)
+	if err := writePage(cmd, document.page); err != nil {
+		return err
 	}
 	if f.asJSON {
 		return errors.Join(printJSON(cmd.OutOrStdout(), document), err)

@@ -10,8 +10,8 @@ import (
 	"github.com/kelvin-ml/kelvin/thermo"
 )
 
-// writeHTML writes the reading as a page.
-func (d *measureDocument) writeHTML(path string) error {
+// page returns the reading as a page.
+func (d *measureDocument) page() report.Page {
 	g := d.Global
 	page := report.Page{
 		Title: "Temperature of " + d.Model,
@@ -19,7 +19,7 @@ func (d *measureDocument) writeHTML(path string) error {
 		Facts: []report.Fact{
 			{Label: "model", Value: fmt.Sprintf("%s, %d parameters", d.Model, g.Parameters)},
 			{Label: "data", Value: fmt.Sprintf("%s, %d examples", d.Data, g.Examples)},
-			{Label: "draws", Value: fmt.Sprintf("%d, seed %d", d.Draws, d.Seed)},
+			{Label: "draws", Value: fmt.Sprint(d.Draws)},
 			{Label: "entropy of", Value: g.Resolution},
 		},
 		Figures: []report.Figure{
@@ -36,16 +36,14 @@ func (d *measureDocument) writeHTML(path string) error {
 	if t := d.Transition; t != nil {
 		page.Figures = append(page.Figures, report.FigureOf("transition, init → trained", t.Temperature))
 	}
-	if section, ok, err := d.runSection(); err != nil {
-		return err
-	} else if ok {
+	if section, ok := d.runSection(); ok {
 		page.Sections = append(page.Sections, section)
 	}
-	return page.WriteFile(path)
+	return page
 }
 
 func (d *measureDocument) layerSection() report.Section {
-	table := &report.Table{Columns: []string{"layer", "parameters", "temperature (energy/nat)", "heat k·T (energy)", "gradient-noise scale (examples)"}}
+	table := &report.Table{Columns: []string{"layer", "parameters (count)", "temperature (energy/nat)", "heat k·T (energy)", "gradient-noise scale (examples)"}}
 	temperatures := report.BarChart{Caption: "Local temperature T = ⟨(θ − m)·∇E⟩/k of every layer, with two standard errors.", Axis: "temperature (energy/nat)"}
 	heats := report.BarChart{Caption: "Heat k·T: the energy that the fluctuations of every layer hold.", Axis: "heat (energy)"}
 	for _, l := range d.Layers {
@@ -71,10 +69,10 @@ func named(r thermo.Reading, group string) thermo.Reading {
 
 func (d *measureDocument) engineSection() report.Section {
 	table := &report.Table{
-		Columns: []string{"layer", "activation", "energy in ⟨z²⟩", "energy out ⟨φ²⟩", "work efficiency", "engine", "dead", "saturated"},
+		Columns: []string{"layer", "activation", "energy in ⟨z²⟩ (signal²)", "energy out ⟨φ²⟩ (signal²)", "work efficiency (1)", "engine", "dead (units)", "saturated (units)"},
 		Words:   map[int]bool{1: true, 5: true},
 	}
-	efficiency := report.BarChart{Caption: "Work efficiency η = 1 − ⟨φ(z)²⟩/⟨z²⟩ of every activation on these data, with two standard errors.", Axis: "work efficiency"}
+	efficiency := report.BarChart{Caption: "Work efficiency η = 1 − ⟨φ(z)²⟩/⟨z²⟩ of every activation on these data, with two standard errors.", Axis: "work efficiency (1)"}
 	for _, l := range d.Layers {
 		if l.EnergyIn == nil {
 			continue
@@ -96,7 +94,7 @@ func (d *measureDocument) engineSection() report.Section {
 }
 
 func (d *measureDocument) thermometerSection() report.Section {
-	table := &report.Table{Columns: []string{"thermometer", "reading", "unit", "effective draws", "not valid because"}, Words: map[int]bool{2: true, 4: true}}
+	table := &report.Table{Columns: []string{"thermometer", "reading", "effective draws (count)", "not valid because"}, Words: map[int]bool{1: true, 3: true}}
 	chart := report.BarChart{
 		Caption: "In equilibrium the thermometers of one temperature agree. Two standard errors; pale where not valid.",
 		Axis:    "temperature (energy/nat)", Dots: true,
@@ -107,7 +105,7 @@ func (d *measureDocument) thermometerSection() report.Section {
 		if t.ESS > 0 {
 			ess = strconv.FormatFloat(t.ESS, 'f', 0, 64)
 		}
-		table.Rows = append(table.Rows, []string{t.Name, thermo.FormatError(t.Value, t.StdErr), t.Unit, ess, t.Invalid})
+		table.Rows = append(table.Rows, []string{t.Name, thermo.FormatError(t.Value, t.StdErr) + " " + t.Unit, ess, t.Invalid})
 		if t.Name == "virial" || t.Name == "kinetic" || t.Name == "sgd noise" {
 			chart.Readings = append(chart.Readings, t)
 		}
@@ -121,23 +119,26 @@ func (d *measureDocument) thermometerSection() report.Section {
 }
 
 // runSection shows how the run went; ok is false for weights alone.
-func (d *measureDocument) runSection() (section report.Section, ok bool, err error) {
+func (d *measureDocument) runSection() (section report.Section, ok bool) {
 	if d.Stationarity == nil {
-		return section, false, nil
+		return section, false
 	}
+	var points []runs.Point
 	index, _, err := runs.OpenIndex(d.Model)
-	if err != nil {
-		return section, false, err
+	if err == nil {
+		defer index.Close()
+		points, err = index.Series("", "loss")
 	}
-	defer index.Close()
-	points, err := index.Series("", "loss")
-	if err != nil || len(points) == 0 {
-		return section, false, err
+	if err != nil {
+		return report.Section{ID: "run", Title: "The run", Text: "Its records cannot be read: " + err.Error() + "."}, true
+	}
+	if len(points) == 0 {
+		return section, false
 	}
 	line := report.Line{Name: "minibatch energy"}
 	for _, p := range points {
 		line.X, line.Y = append(line.X, float64(p.Step)), append(line.Y, p.Value)
 	}
-	chart := report.LineChart{Caption: "Energy of every tenth minibatch along the run.", X: "step", Y: "energy", LogY: true, Lines: []report.Line{line}}
-	return report.Section{ID: "run", Title: "The run", Charts: []report.Chart{chart}}, true, nil
+	chart := report.LineChart{Caption: "Energy of every tenth minibatch along the run.", X: "step (count)", Y: "energy (loss)", LogY: true, Lines: []report.Line{line}}
+	return report.Section{ID: "run", Title: "The run", Charts: []report.Chart{chart}}, true
 }

@@ -9,7 +9,6 @@ import (
 )
 
 func newReportCommand() *cobra.Command {
-	var html string
 	c := &cobra.Command{
 		Use:   "report RUN --html FILE",
 		Short: "Write the page of a run as one HTML file",
@@ -18,6 +17,7 @@ or archived: it needs neither a server nor the network.`,
 		Example: `  kelvin report runs/digits --html digits.html`,
 		Args:    exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			html := htmlFile(c)
 			if html == "" {
 				return usagef("--html: expected the file to write")
 			}
@@ -28,6 +28,6 @@ or archived: it needs neither a server nor the network.`,
 			return nil
 		},
 	}
-	c.Flags().StringVar(&html, "html", "", "`file` to write")
+	addHTMLFlag(c)
 	return c
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kelvin-ml/kelvin/report"
 	"github.com/kelvin-ml/kelvin/sampler"
 	"github.com/kelvin-ml/kelvin/sampler/posterior"
 	"github.com/spf13/cobra"
@@ -39,7 +40,7 @@ type sampleSettings struct {
 
 func newSampleCommand() *cobra.Command {
 	var s sampleSettings
-	var model, data, out, temperature, html string
+	var model, data, out, temperature string
 	var f networkFlags
 	var draws int
 	var asJSON bool
@@ -78,7 +79,7 @@ interrupted, or asked for fewer draws, as if it had not stopped.`,
 				if s.Hottest != 0 || s.Dense {
 					return usagef("--hottest and --dense do not go with --net")
 				}
-				f.data, f.out, f.html = data, out, html
+				f.data, f.out = data, out
 				return runSampleNetwork(cmd, s, f, temperatures, draws, asJSON)
 			}
 			if len(temperatures) != 1 {
@@ -103,9 +104,7 @@ interrupted, or asked for fewer draws, as if it had not stopped.`,
 				document.Interrupted = true
 				err = fmt.Errorf("interrupted after %d of %d draws per chain: %w", document.Draws, draws, err)
 			}
-			if html != "" {
-				err = errors.Join(err, wrotePage(cmd, document.page(result, model).WriteFile(html), html))
-			}
+			err = errors.Join(err, writePage(cmd, func() report.Page { return document.page(result, model) }))
 			if asJSON {
 				return errors.Join(printJSON(cmd.OutOrStdout(), document), err)
 			}
@@ -134,7 +133,7 @@ interrupted, or asked for fewer draws, as if it had not stopped.`,
 	flags.Float64Var(&s.Hottest, "hottest", 0, "parallel tempering up to this temperature")
 	flags.IntVar(&s.Rungs, "rungs", 8, "temperatures of parallel tempering")
 	flags.StringVar(&out, "out", "", "folder for the draws (draws.npz) and to continue from (state.json); with --net one inside it per temperature")
-	flags.StringVar(&html, "html", "", "write a report to this `file`")
+	addHTMLFlag(cmd)
 	flags.Uint64Var(&s.Seed, "seed", 0, "seed of everything random")
 	flags.BoolVar(&asJSON, "json", false, "print one JSON document")
 	return cmd

@@ -9,17 +9,7 @@ import (
 	"github.com/kelvin-ml/kelvin/report"
 	"github.com/kelvin-ml/kelvin/sampler"
 	"github.com/kelvin-ml/kelvin/thermo"
-	"github.com/spf13/cobra"
 )
-
-// wrotePage says on standard error that a page was written, unless err tells why
-// not.
-func wrotePage(cmd *cobra.Command, err error, path string) error {
-	if err == nil {
-		fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s\n", path)
-	}
-	return err
-}
 
 // page returns the report of the draws of a model.
 func (d sampleDocument) page(r *sampleResult, model string) report.Page {
@@ -28,7 +18,7 @@ func (d sampleDocument) page(r *sampleResult, model string) report.Page {
 		Lead:  fmt.Sprintf("Zeroth law: %s. %s.", d.ZerothLaw.Verdict, d.ZerothLaw.Reason),
 		Facts: []report.Fact{
 			{Label: "sampler", Value: fmt.Sprintf("%s at T = %g", d.Sampler, d.Temperature)},
-			{Label: "draws", Value: fmt.Sprintf("%d chains × %d after %d steps of warm-up, seed %d", d.Chains, d.Draws, d.Warmup, d.Seed)},
+			{Label: "draws", Value: fmt.Sprintf("%d chains × %d after %d steps of warm-up", d.Chains, d.Draws, d.Warmup)},
 			{Label: "acceptance", Value: fmt.Sprintf("%.3f, %d divergences", d.Acceptance, d.Divergences)},
 		},
 		Figures:  []report.Figure{report.FigureOf("energy", d.Energy), report.FigureOf("heat capacity", d.HeatCapacity)},
@@ -37,14 +27,14 @@ func (d sampleDocument) page(r *sampleResult, model string) report.Page {
 	if d.Interrupted {
 		page.Lead += " Interrupted: fewer draws than asked."
 	}
-	parameters := &report.Table{Columns: []string{"parameter", "mean", "sd", "ESS bulk", "ESS tail", "R-hat"}}
+	parameters := &report.Table{Columns: []string{"parameter", "mean (own unit)", "sd (own unit)", "ESS bulk (draws)", "ESS tail (draws)", "R-hat (1)"}}
 	for _, p := range d.Parameters {
 		parameters.Rows = append(parameters.Rows, []string{p.Name, p.mean(), orDash("%.4g", p.SD), orDash("%.0f", p.ESSBulk),
 			orDash("%.0f", p.ESSTail), orDash("%.3f", p.RHat)})
 	}
 	energy := report.Section{ID: "energy", Title: "Energy", Charts: []report.Chart{
 		histogramChart(fmt.Sprintf("The energies drawn, mean %s.", thermo.FormatError(d.Energy.Value, d.Energy.StdErr)), d.Histogram),
-		traceChart("The energy along the chains.", "energy", energyTraces(r.Result))}}
+		traceChart("The energy along the chains.", "energy (energy units)", energyTraces(r.Result))}}
 	page.Sections = append(page.Sections, report.Section{ID: "parameters", Title: "Parameters", Table: parameters}, energy, d.mixing(r), d.thermometers())
 	if p := d.Tempering; p != nil {
 		page.Sections = append(page.Sections, p.section())
@@ -75,7 +65,7 @@ func (d sampleDocument) mixing(r *sampleResult) report.Section {
 		p := d.Parameters[i]
 		name := fmt.Sprintf("%s, R-hat %s", p.Name, orDash("%.3f", p.RHat))
 		chains := r.Chain(i)
-		s.Charts = append(s.Charts, rankChart("Ranks of "+name+".", chains), traceChart("Trace of "+name+".", p.Name, chains))
+		s.Charts = append(s.Charts, rankChart("Ranks of "+name+".", chains), traceChart("Trace of "+name+".", p.Name+" (own unit)", chains))
 	}
 	return s
 }
@@ -83,7 +73,7 @@ func (d sampleDocument) mixing(r *sampleResult) report.Section {
 func (d sampleDocument) thermometers() report.Section {
 	chart := report.BarChart{Caption: "In equilibrium every thermometer reads the temperature that was asked for. Two standard errors; pale where not valid.",
 		Axis: "temperature (energy/nat)", Dots: true, Label: func(r thermo.Reading) string { return r.Name }}
-	table := &report.Table{Columns: []string{"thermometer", "reading", "effective draws", "not valid because"}, Words: map[int]bool{3: true}}
+	table := &report.Table{Columns: []string{"thermometer", "reading (energy/nat)", "effective draws (count)", "not valid because"}, Words: map[int]bool{3: true}}
 	for _, t := range d.Thermometers {
 		chart.Readings = append(chart.Readings, t)
 		table.Rows = append(table.Rows, []string{t.Name, thermo.FormatError(t.Value, t.StdErr), strconv.FormatFloat(t.ESS, 'f', 0, 64), t.Invalid})
@@ -93,8 +83,8 @@ func (d sampleDocument) thermometers() report.Section {
 }
 
 func (p *temperingSummary) section() report.Section {
-	table := &report.Table{Columns: []string{"temperature", "energy", "heat capacity", "swaps with the next"}}
-	chart := report.BarChart{Caption: "Share of the swaps that are accepted, between neighbours: the ladder is adapted until all are alike.", Axis: "accepted share"}
+	table := &report.Table{Columns: []string{"temperature (energy/nat)", "energy (energy units)", "heat capacity (nat)", "swaps with the next (1)"}}
+	chart := report.BarChart{Caption: "Share of the swaps that are accepted, between neighbours: the ladder is adapted until all are alike.", Axis: "accepted share (1)"}
 	for i, t := range p.Temperatures {
 		rate := "–"
 		if i < len(p.SwapRates) {
@@ -124,12 +114,12 @@ func histogramChart(caption string, h sampler.Histogram) report.LineChart {
 		line.X, line.Y = append(line.X, edge(i), edge(i+1)), append(line.Y, float64(count), float64(count))
 	}
 	line.X, line.Y = append(line.X, h.High), append(line.Y, 0)
-	return report.LineChart{Caption: caption, X: "energy", Y: "draws", Lines: []report.Line{line}}
+	return report.LineChart{Caption: caption, X: "energy (energy units)", Y: "draws (count)", Lines: []report.Line{line}}
 }
 
 // traceChart draws a quantity along the chains.
 func traceChart(caption, quantity string, chains [][]float64) report.LineChart {
-	c := report.LineChart{Caption: caption, X: "kept draw", Y: quantity}
+	c := report.LineChart{Caption: caption, X: "kept draw (count)", Y: quantity}
 	for i, draws := range chains {
 		line := report.Line{Name: fmt.Sprintf("chain %d", i+1), Y: draws, Hotness: hotnessOf(i, len(chains))}
 		for t := range draws {
@@ -162,7 +152,7 @@ func rankChart(caption string, chains [][]float64) report.LineChart {
 	}
 	each := float64(len(all)) / bins
 	share := 1 / float64(len(chains))
-	chart := report.LineChart{Caption: caption, X: "rank, as a share", Y: "share of the chain",
+	chart := report.LineChart{Caption: caption, X: "rank, as a share (1)", Y: "share of the chain (1)",
 		Lines: []report.Line{{Name: "agreement", X: []float64{0, 1}, Y: []float64{share, share}, Hotness: 0.5}}}
 	half := 2 * math.Sqrt(share*(1-share)/each)
 	chart.Lines[0].Band = []float64{half, half}

@@ -25,8 +25,8 @@ import (
 
 // networkFlags are the flags of kelvin sample --net.
 type networkFlags struct {
-	net, arch, data, test, prior, out, html string
-	batch                                   int
+	net, arch, data, test, prior, out string
+	batch                             int
 }
 
 // parseTemperatureList reads "1,0.1,0.01".
@@ -121,9 +121,7 @@ func runSampleNetwork(cmd *cobra.Command, s sampleSettings, f networkFlags, temp
 	if err = d.measure(cmd.Context(), temperatures, b.at); len(d.Curve) == 0 || err != nil && !d.Interrupted {
 		return err
 	}
-	if f.html != "" {
-		err = errors.Join(err, wrotePage(cmd, d.page().WriteFile(f.html), f.html))
-	}
+	err = errors.Join(err, writePage(cmd, d.page))
 	if asJSON {
 		return errors.Join(printJSON(cmd.OutOrStdout(), d), err)
 	}

@@ -16,7 +16,7 @@ func (d networkDocument) page() report.Page {
 		Lead:  "What the mean prediction of the posterior exp(−E/T) is worth at each temperature T.",
 		Facts: []report.Fact{
 			{Label: "sampler", Value: fmt.Sprintf("%s, prior %s", d.Sampler, d.Prior)},
-			{Label: "draws", Value: fmt.Sprintf("%d chains × %d at each temperature after %d steps of warm-up, seed %d", d.Chains, d.Draws, d.Warmup, d.Seed)},
+			{Label: "draws", Value: fmt.Sprintf("%d chains × %d at each temperature after %d steps of warm-up", d.Chains, d.Draws, d.Warmup)},
 			{Label: "predicted", Value: fmt.Sprintf("%d examples", d.Examples)},
 		},
 		Findings: []thermo.Finding{},
@@ -42,7 +42,7 @@ func (d networkDocument) page() report.Page {
 func (d networkDocument) curveSection() report.Section {
 	s := report.Section{ID: "curve", Title: "Scores against temperature",
 		Text:  "Bands: two standard errors, of the examples and of the chains. All temperatures predict the same examples, so their differences are known better than the bands say.",
-		Table: &report.Table{Columns: []string{"temperature", "log-likelihood (nat)", "accuracy", "calibration error", "energy"}}}
+		Table: &report.Table{Columns: []string{"temperature (energy/nat)", "log-likelihood (nat)", "accuracy (1)", "calibration error (1)", "energy (energy units)"}}}
 	lines := make([]report.Line, 3)
 	for _, p := range d.Curve {
 		row := []string{fmt.Sprintf("%.4g", p.Temperature)}
@@ -55,12 +55,12 @@ func (d networkDocument) curveSection() report.Section {
 	}
 	for i, c := range []report.LineChart{
 		{Caption: "Mean log-likelihood of the labels: higher is better.", Y: "log-likelihood (nat)"},
-		{Caption: "Accuracy: higher is better.", Y: "accuracy"},
-		{Caption: "Expected calibration error over ten bins: lower is better. That of few examples is never 0, however good the probabilities.", Y: "calibration error"},
+		{Caption: "Accuracy: higher is better.", Y: "accuracy (1)"},
+		{Caption: "Expected calibration error over ten bins: lower is better. That of few examples is never 0, however good the probabilities.", Y: "calibration error (1)"},
 	} {
 		dots := report.Line{X: lines[i].X, Y: lines[i].Y, Dots: true, Hotness: 0.8}
 		lines[i].Name, lines[i].Hotness = c.Y, 0.8
-		c.X, c.LogX, c.Lines = "temperature", true, []report.Line{lines[i], dots}
+		c.X, c.LogX, c.Lines = "temperature (energy/nat)", true, []report.Line{lines[i], dots}
 		s.Charts = append(s.Charts, c)
 	}
 	return s
@@ -70,12 +70,12 @@ func (d networkDocument) curveSection() report.Section {
 func (d networkDocument) reliabilitySection() report.Section {
 	s := report.Section{ID: "reliability", Title: "Reliability",
 		Text:  "Accuracy of the predictions of one confidence: on the diagonal when calibrated, below it when too sure. Bars: two binomial standard errors. The table counts the examples.",
-		Table: &report.Table{Columns: []string{"confidence"}}}
+		Table: &report.Table{Columns: []string{"confidence (1)"}}}
 	for _, b := range d.Curve[0].Reliability {
 		s.Table.Rows = append(s.Table.Rows, []string{fmt.Sprintf("%.1f to %.1f", b.Low, b.High)})
 	}
 	for _, p := range d.Curve {
-		s.Table.Columns = append(s.Table.Columns, fmt.Sprintf("T = %.4g", p.Temperature))
+		s.Table.Columns = append(s.Table.Columns, fmt.Sprintf("at T = %.4g (examples)", p.Temperature))
 		bins := make([]report.CalibrationBin, len(p.Reliability))
 		for i, b := range p.Reliability {
 			bins[i] = report.CalibrationBin{Confidence: b.Confidence, Accuracy: b.Accuracy, Count: b.Examples}
@@ -90,12 +90,12 @@ func (d networkDocument) reliabilitySection() report.Section {
 // energySection has the energies of every temperature, and what the thermometers
 // of the chains read.
 func (d networkDocument) energySection() report.Section {
-	s := report.Section{ID: "energy", Title: "Energies and thermometers", Table: &report.Table{Columns: []string{"temperature asked for"}, Words: map[int]bool{}}}
+	s := report.Section{ID: "energy", Title: "Energies and thermometers", Table: &report.Table{Columns: []string{"temperature asked for (energy/nat)"}, Words: map[int]bool{}}}
 	for _, p := range d.Curve {
 		row := []string{fmt.Sprintf("%.4g", p.Temperature)}
 		for _, t := range p.Thermometers {
 			if len(s.Table.Rows) == 0 {
-				s.Table.Columns = append(s.Table.Columns, t.Name)
+				s.Table.Columns = append(s.Table.Columns, t.Name+" ("+t.Unit+")")
 			}
 			row = append(row, thermo.FormatError(t.Value, t.StdErr))
 		}

@@ -13,6 +13,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/kelvin-ml/kelvin/checkpoint"
+	"github.com/kelvin-ml/kelvin/report"
 	"github.com/kelvin-ml/kelvin/spectrum"
 	"github.com/kelvin-ml/kelvin/thermo"
 	"github.com/spf13/cobra"
@@ -22,7 +23,6 @@ import (
 func newSpectrumCommand() *cobra.Command {
 	var o spectrum.Options
 	var asJSON bool
-	var html string
 	cmd := &cobra.Command{
 		Use:   "spectrum CHECKPOINT [OTHER]",
 		Short: "Singular values of every weight matrix: norms, rank, entropy, tail exponent",
@@ -45,17 +45,17 @@ their errors printed; --exact decomposes them fully.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runSpectrum(cmd, args, o, asJSON, html)
+			return runSpectrum(cmd, args, o, asJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&o.Exact, "exact", false, "decompose large matrices fully instead of estimating")
 	cmd.Flags().Uint64Var(&o.Seed, "seed", 0, "seed of the bootstrap and of the probes")
-	cmd.Flags().StringVar(&html, "html", "", "write a report with plots to this file")
+	addHTMLFlag(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	return cmd
 }
 
-func runSpectrum(cmd *cobra.Command, paths []string, o spectrum.Options, asJSON bool, html string) error {
+func runSpectrum(cmd *cobra.Command, paths []string, o spectrum.Options, asJSON bool) error {
 	ctx, out, warnings := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 	var docs []spectrumDocument
 	var files []*checkpoint.File
@@ -79,10 +79,8 @@ func runSpectrum(cmd *cobra.Command, paths []string, o spectrum.Options, asJSON 
 	if len(docs) == 2 {
 		document = compareSpectra(ctx, files[0], files[1], docs[0], docs[1])
 	}
-	if html != "" {
-		if err := writeSpectrumPage(html, docs); err != nil {
-			return err
-		}
+	if err := writePage(cmd, func() report.Page { return spectrumPage(docs) }); err != nil {
+		return err
 	}
 	var err error
 	if asJSON {

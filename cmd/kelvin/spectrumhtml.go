@@ -7,8 +7,8 @@ import (
 	"github.com/kelvin-ml/kelvin/thermo"
 )
 
-// writeSpectrumPage writes the report of one or two checkpoints.
-func writeSpectrumPage(path string, docs []spectrumDocument) error {
+// spectrumPage returns the report of one or two checkpoints.
+func spectrumPage(docs []spectrumDocument) report.Page {
 	page := report.Page{
 		Title: "Weight spectra",
 		Lead:  "The singular values of every weight matrix, beside those of a random matrix. What lies beyond the random bulk was learned.",
@@ -22,8 +22,7 @@ func writeSpectrumPage(path string, docs []spectrumDocument) error {
 		}
 		page.Sections = append(page.Sections, d.section(), d.charts())
 	}
-	page.Facts = append(page.Facts, report.Fact{Label: "seed", Value: fmt.Sprint(docs[0].Seed)})
-	return page.WriteFile(path)
+	return page
 }
 
 // section has the table of a checkpoint.
@@ -32,8 +31,8 @@ func (d spectrumDocument) section() report.Section {
 		Title: d.Checkpoint,
 		Text:  fmt.Sprintf("%d matrices: %d with a power-law tail, %d like random matrices.", d.Summary.Matrices, d.Summary.PowerLaws, d.Summary.Random),
 		Table: &report.Table{
-			Columns: []string{"matrix", "shape", "‖W‖F", "σ max", "stable rank", "entropy (nat)", "outliers", "alpha", "p", ""},
-			Words:   map[int]bool{9: true},
+			Columns: []string{"matrix", "shape", "‖W‖F (θ)", "σ max (θ)", "stable rank (1)", "entropy (nat)", "outliers (count)", "alpha (1)", "p (1)", ""},
+			Words:   map[int]bool{1: true, 9: true},
 		},
 	}
 	if d.Interrupted {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -13,7 +14,6 @@ import (
 
 func newTransitionsCommand() *cobra.Command {
 	var asJSON bool
-	var html string
 	cmd := &cobra.Command{
 		Use:   "transitions RUN",
 		Short: "The phases of a training run and the transitions between them",
@@ -34,11 +34,8 @@ accuracy, a held-out loss; and the norm of its weights.`,
 				return err
 			}
 			d := newTransitionsDocument(args[0], h)
-			if html != "" {
-				if err := d.writeHTML(html); err != nil {
-					return err
-				}
-				fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s\n", html)
+			if err := writePage(cmd, d.page); err != nil {
+				return err
 			}
 			if asJSON {
 				return printJSON(cmd.OutOrStdout(), d)
@@ -47,7 +44,7 @@ accuracy, a held-out loss; and the norm of its weights.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
-	cmd.Flags().StringVar(&html, "html", "", "write a page to this `file`")
+	addHTMLFlag(cmd)
 	return cmd
 }
 
@@ -202,7 +199,7 @@ func (c changeEntry) label() string {
 }
 
 func (d *transitionsDocument) table() report.Table {
-	t := report.Table{Columns: []string{"phase", "steps", "learning rate", "energy", "temperature (energy/nat)", "entropy (nat)", "stationarity"}, Words: map[int]bool{1: true}}
+	t := report.Table{Columns: []string{"phase", "steps", "learning rate (θ²/energy)", "energy (loss)", "temperature (energy/nat)", "entropy (nat)", "stationarity (1)"}, Words: map[int]bool{1: true}}
 	for i, p := range d.Phases {
 		t.Rows = append(t.Rows, []string{fmt.Sprint(i + 1), fmt.Sprintf("%d to %d", p.First, p.Last), orDash("%.4g", p.LearningRate), cell(p.Energy), cell(p.Temperature), cell(p.Entropy), cell(p.Stationarity)})
 	}
@@ -211,7 +208,7 @@ func (d *transitionsDocument) table() report.Table {
 
 // heats is the table of what every layer took in from phase to phase.
 func (d *transitionsDocument) heats() report.Table {
-	t := report.Table{Columns: []string{"layer", "phase", "temperature (energy/nat)", "entropy (nat)", "heat taken in (energy)"}}
+	t := report.Table{Columns: []string{"layer", "phase (count)", "temperature (energy/nat)", "entropy (nat)", "heat taken in (energy)"}}
 	for i, p := range d.Phases {
 		for _, l := range p.Layers {
 			t.Rows = append(t.Rows, []string{l.Name, fmt.Sprint(i + 1), cell(l.Temperature), cell(l.Entropy), cell(l.Heat)})
@@ -220,14 +217,14 @@ func (d *transitionsDocument) heats() report.Table {
 	return t
 }
 
-func (d *transitionsDocument) writeHTML(path string) error {
+func (d *transitionsDocument) page() report.Page {
 	table, heats := d.table(), d.heats()
 	page := report.Page{Title: "Phases of " + d.Run, Lead: strings.ToUpper(d.lead()[:1]) + d.lead()[1:] + ".",
 		Sections: []report.Section{{Title: "Curves"}, {Title: "Phases", Table: &table}}}
 	var marks []report.Mark
 	for i, t := range d.Transitions {
 		marks = append(marks, report.Mark{Name: fmt.Sprint(i + 1), From: float64(t.First), To: float64(t.Last)})
-		changes := report.Table{Columns: []string{"quantity", "before", "after", "kind", "p"}, Words: map[int]bool{3: true}}
+		changes := report.Table{Columns: []string{"quantity", "before (unit of the row)", "after (unit of the row)", "kind", "p (1)"}, Words: map[int]bool{3: true}}
 		for _, c := range t.Changes {
 			changes.Rows = append(changes.Rows, []string{c.label(), cell(c.Before), cell(c.After), c.Kind, fmt.Sprintf("%.1g", c.P)})
 		}
@@ -246,14 +243,14 @@ func (d *transitionsDocument) writeHTML(path string) error {
 		for _, y := range c.Values {
 			positive = positive && y > 0
 		}
-		unit := ""
-		if c.Unit != "" && c.Unit != c.Name {
-			unit = " (" + c.Unit + ")"
+		unit := cmp.Or(c.Unit, "as recorded")
+		if unit == c.Name { // an energy is in units of the loss
+			unit = "loss"
 		}
-		charts = append(charts, report.LineChart{Caption: "The " + strings.ReplaceAll(c.Name, "_", " ") + " along the run, with the transitions.", X: "step", Y: strings.ReplaceAll(c.Name, "_", " ") + unit, LogY: positive,
+		charts = append(charts, report.LineChart{Caption: "The " + strings.ReplaceAll(c.Name, "_", " ") + " along the run, with the transitions.", X: "step (count)", Y: fmt.Sprintf("%s (%s)", strings.ReplaceAll(c.Name, "_", " "), unit), LogY: positive,
 			Lines: []report.Line{{Name: c.Name, X: c.Steps, Y: c.Values, Hotness: 0.6}}, Marks: marks})
 	}
 	page.Sections[0].Charts = charts
 	page.Sections = append(page.Sections, report.Section{Title: "Layers", Table: &heats})
-	return page.WriteFile(path)
+	return page
 }
