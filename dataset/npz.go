@@ -34,10 +34,12 @@ func openNPZ(path string) (*Set, error) {
 	return parseNPZ(f, size)
 }
 
+const notNPZ = "expected an npz file (a zip archive of npy files)"
+
 func parseNPZ(r io.ReaderAt, size int64) (*Set, error) {
 	archive, err := zip.NewReader(r, size)
 	if err != nil {
-		return nil, fmt.Errorf("expected an npz file (a zip archive of npy files): %w", err)
+		return nil, fmt.Errorf("%s: %w", notNPZ, err)
 	}
 	x, err := pick(archive, featureNames)
 	if err != nil {
@@ -55,6 +57,38 @@ func parseNPZ(r io.ReaderAt, size int64) (*Set, error) {
 		return nil, err
 	}
 	return s, s.readAlphabet(archive)
+}
+
+// OpenArray reads an array of an npz file by its name, as numbers, row-major;
+// without an array of that name the shape is nil.
+func OpenArray(path, name string) (values []float64, shape []int, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("reading %s: %w", path, err)
+		}
+	}()
+	size, err := regularSize(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, bare(err)
+	}
+	defer f.Close()
+	archive, err := zip.NewReader(f, size)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", notNPZ, err)
+	}
+	a, err := pick(archive, []string{name})
+	if err != nil || a == nil {
+		return nil, nil, err
+	}
+	values = make([]float64, a.len())
+	for i := range values {
+		values[i] = a.float64(i)
+	}
+	return values, append([]int{}, a.shape...), nil
 }
 
 // readAlphabet reads the characters of the tokens, where the file tells them.

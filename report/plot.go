@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/kelvin-ml/kelvin/thermo"
 )
 
 // A LineChart shows how quantities change.
@@ -25,13 +27,19 @@ type Mark struct {
 
 // A Line is one series of a LineChart. A point that is not finite (or, on a
 // log axis, not positive) leaves a gap, and the caption says how many there are.
-// Band, when not nil, holds the half-width of a shaded band about every point.
+// Band, when not nil, holds the half-width of a shaded band about every point, or
+// with Dots that of an error bar.
 type Line struct {
 	Name    string // not in the legend if empty
 	X, Y    []float64
 	Band    []float64
 	Dots    bool    // a dot at every point, not joined
 	Hotness float64 // 0 … 1: its colour on the temperature scale
+}
+
+// Add appends a reading at x, with two standard errors.
+func (l *Line) Add(x float64, r thermo.Reading) {
+	l.X, l.Y, l.Band = append(l.X, x), append(l.Y, r.Value), append(l.Band, 2*r.StdErr)
 }
 
 // A Dot is one point of a ScatterChart, with standard errors (0 if unknown).

@@ -50,6 +50,7 @@ agree with dU/dT; its peaks are phase transitions.`,
 	flags.IntVar(&f.warmup, "warmup", 200, "steps before the draws, at every temperature")
 	flags.IntVar(&f.draws, "draws", 500, "steps after them, per chain")
 	flags.StringVar(&f.plot, "plot", "", "draw C(T) to this `file` (.svg, .png, .pdf)")
+	addHTMLFlag(cmd)
 	flags.Uint64Var(&f.seed, "seed", 0, "seed of everything drawn")
 	flags.BoolVar(&f.asJSON, "json", false, "print one JSON document")
 	return cmd
@@ -152,6 +153,7 @@ func runCapacity(cmd *cobra.Command, path string, f capacityFlags) error {
 		err = fmt.Errorf("interrupted after %d of %d temperatures: %w", len(d.Points), len(temperatures), err)
 	}
 	d.Model, d.Seed, d.Chains, d.Warmup, d.Draws, d.Prior, d.parameters = path, f.seed, f.chains, f.warmup, f.draws, f.prior, whole.Dim()
+	err = errors.Join(err, writePage(cmd, d.page))
 	if f.plot != "" {
 		err = errors.Join(err, d.plot(f.plot))
 	}

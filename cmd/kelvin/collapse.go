@@ -235,7 +235,7 @@ func (d *simulateDocument) page() report.Page {
 		known := 0
 		for _, g := range d.Generations {
 			r := q.of(g)
-			line.X, line.Y, line.Band = append(line.X, float64(g.Generation)), append(line.Y, r.Value), append(line.Band, 2*r.StdErr)
+			line.Add(float64(g.Generation), r)
 			if !math.IsNaN(r.Value) {
 				known++
 			}

@@ -76,6 +76,7 @@ func runCompare(cmd *cobra.Command, paths []string, f landscapeFlags) error {
 		d.Interrupted = true
 		err = fmt.Errorf("interrupted; what was measured until then is above: %w", err)
 	}
+	err = errors.Join(err, writePage(cmd, d.page))
 	if f.asJSON {
 		return errors.Join(printJSON(cmd.OutOrStdout(), d), err)
 	}

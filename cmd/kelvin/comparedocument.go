@@ -26,7 +26,9 @@ type compareDocument struct {
 	Path         []curvature.PathPoint `json:"path"`
 	Barrier      *compareBarrier       `json:"barrier"`
 	Interrupted  bool                  `json:"interrupted,omitempty"`
-	compared     bool
+
+	compared   bool
+	comparison curvature.Comparison
 }
 
 type compareSide struct {
@@ -60,6 +62,7 @@ func (d *compareDocument) compare(c curvature.Comparison, basins [2]curvature.Ba
 		}
 	}
 	d.Energy, d.Width, d.Coexistence, d.compared = c.Energy, c.Width, c.Coexistence, true
+	d.comparison = c
 }
 
 // temperatures lists what is known of the temperature of the optimiser.

@@ -40,6 +40,7 @@ func (f *landscapeFlags) register(cmd *cobra.Command) {
 	flags.Float64Var(&f.prior, "prior", 0, "curvature r of a prior: adds (r/2)|θ|² to the energy")
 	flags.IntVar(&f.part, "examples", 0, "use this many random examples (default all)")
 	flags.Uint64Var(&f.seed, "seed", 0, "seed of the probes and of the choice of examples")
+	addHTMLFlag(cmd)
 	flags.BoolVar(&f.asJSON, "json", false, "print one JSON document")
 }
 
@@ -240,6 +241,7 @@ func runCurvature(cmd *cobra.Command, path string, f curvatureFlags) error {
 		d.Interrupted = true
 		err = fmt.Errorf("interrupted; what was measured until then is above: %w", err)
 	}
+	err = errors.Join(err, writePage(cmd, d.page))
 	if f.asJSON {
 		return errors.Join(printJSON(cmd.OutOrStdout(), d), err)
 	}

@@ -159,9 +159,8 @@ func (d *decodeDocument) page() report.Page {
 	measured := report.Line{Name: "these logits", Hotness: 0.1}
 	normal := report.Line{Name: "normal logits of this spread", Hotness: 0.8}
 	for _, e := range d.Effective {
-		x := e.Temperature
-		measured.X, measured.Y, measured.Band = append(measured.X, x), append(measured.Y, e.Tokens.Value), append(measured.Band, 2*e.Tokens.StdErr)
-		normal.X, normal.Y = append(normal.X, x), append(normal.Y, e.Normal)
+		measured.Add(e.Temperature, e.Tokens)
+		normal.X, normal.Y = append(normal.X, e.Temperature), append(normal.Y, e.Normal)
 	}
 	page := report.Page{
 		Title:   "Decoding " + d.Logits,

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kelvin-ml/kelvin/power"
+	"github.com/kelvin-ml/kelvin/report"
 	"github.com/kelvin-ml/kelvin/thermo"
 )
 
@@ -50,11 +51,12 @@ that is not yours, set TZ (TZ=Europe/Berlin kelvin energy efficiency …).`,
 	flags.StringVar(&f.power, "power", "", "`csv` of nvidia-smi, or of kelvin energy log (default: what the run recorded)")
 	flags.StringArrayVar(&f.devices, "device", nil, "count this `device` of the log alone; may be repeated (default all)")
 	flags.Float64Var(&f.chip, "chip-temperature", 0, fmt.Sprintf("`kelvin` (default: the mean of temperature.gpu in the log, or %d)", chipTemperature))
+	addHTMLFlag(c)
 	flags.BoolVar(&f.asJSON, "json", false, "print one JSON document")
 	return c
 }
 
-// An spendingDocument is what kelvin energy efficiency --json prints.
+// A spendingDocument is what kelvin energy efficiency --json prints.
 type spendingDocument struct {
 	Schema     string         `json:"schema"`
 	Run        string         `json:"run"`
@@ -104,6 +106,9 @@ func runEnergyEfficiency(cmd *cobra.Command, dir string, f efficiencyFlags) erro
 		return fmt.Errorf("spending of %s: %w", dir, err)
 	}
 	d := newSpendingDocument(dir, f, history, traces, spending)
+	if err := writePage(cmd, func() report.Page { return d.page(history, traces) }); err != nil {
+		return err
+	}
 	if f.asJSON {
 		return printJSON(cmd.OutOrStdout(), d)
 	}

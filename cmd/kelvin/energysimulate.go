@@ -50,6 +50,7 @@ similar. The power limit of each is the best for the cost, η·E + (1−η)·P_m
 	flags.IntVar(&o.Recurrences, "recurrences", 0, "recurrences of the job (default twice its batch sizes × limits)")
 	flags.IntVar(&o.Seeds, "seeds", 100, "independent replays")
 	flags.Uint64Var(&o.Seed, "seed", 0, "seed of everything drawn")
+	addHTMLFlag(c)
 	flags.BoolVar(&asJSON, "json", false, "print one JSON document")
 	return c
 }
@@ -91,6 +92,9 @@ func runEnergySimulate(cmd *cobra.Command, train, speeds string, o power.Simulat
 	for _, r := range list {
 		d.Replays = append(d.Replays, replayItem{r.Dataset, r.Policy, r.Recurrences, r.Saving, r.EarlySaving, r.Regret, r.Wasted})
 	}
+	if err := writePage(cmd, d.page); err != nil {
+		return err
+	}
 	if asJSON {
 		err = printJSON(cmd.OutOrStdout(), d)
 	} else {
@@ -104,11 +108,32 @@ func runEnergySimulate(cmd *cobra.Command, train, speeds string, o power.Simulat
 
 func (d replayDocument) print(w io.Writer) error {
 	fmt.Fprintf(w, "η = %g, %d seeds from %d\n\n", d.Eta, d.Seeds, d.Seed)
-	table := report.Table{Columns: []string{"dataset", "policy", "recurrences", "energy saved at the end (%)", "in the first fifth (%)", "regret (runs)", "wasted runs"}, Words: map[int]bool{1: true}}
+	return d.table().Print(w)
+}
+
+func (d replayDocument) table() report.Table {
+	table := report.Table{Columns: []string{"dataset", "policy", "recurrences (count)", "energy saved at the end (%)", "in the first fifth (%)", "regret (runs)", "wasted (runs)"}, Words: map[int]bool{1: true}}
 	percent := func(r thermo.Reading) string { return thermo.FormatError(100*r.Value, 100*r.StdErr) }
 	for _, r := range d.Replays {
 		table.Rows = append(table.Rows, []string{r.Dataset, r.Policy, fmt.Sprint(r.Recurrences), percent(r.Saving), percent(r.Early),
 			thermo.FormatError(r.Regret.Value, r.Regret.StdErr), thermo.FormatError(r.Wasted.Value, r.Wasted.StdErr)})
 	}
-	return table.Print(w)
+	return table
+}
+
+func (d replayDocument) page() report.Page {
+	saving := report.BarChart{Caption: "Energy saved in the last five recurrences, against always the same batch size and limit, with two standard errors over the replays.", Axis: "energy saved (%)"}
+	regret := report.BarChart{Caption: "Regret: what all recurrences cost above the best setting, in runs at its cost, with two standard errors.", Axis: "regret (runs)"}
+	for _, r := range d.Replays {
+		name := r.Dataset + ", " + r.Policy
+		saving.Readings = append(saving.Readings, thermo.Reading{Group: name, Value: 100 * r.Saving.Value, StdErr: 100 * r.Saving.StdErr, Invalid: r.Saving.Invalid})
+		regret.Readings = append(regret.Readings, named(r.Regret, name))
+	}
+	table := d.table()
+	return report.Page{
+		Title:    "Recurring jobs, replayed",
+		Lead:     "What three policies of choosing batch size and power limit pay for jobs that recur.",
+		Facts:    []report.Fact{{Label: "replays", Value: fmt.Sprintf("%d of each job", d.Seeds)}, {Label: "weight of energy", Value: fmt.Sprintf("η = %g", d.Eta)}},
+		Sections: []report.Section{{ID: "policies", Title: "Policies", Charts: []report.Chart{saving, regret}, Table: &table}},
+	}
 }

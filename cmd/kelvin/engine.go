@@ -220,7 +220,7 @@ func (d *engineDocument) page() report.Page {
 		}
 		flow.Stages = append(flow.Stages, report.Stage{Name: l.Name, In: l.EnergyIn.Value, Out: l.EnergyOut.Value, Note: fmt.Sprintf("%s, η %.3f", l.Activation, l.Efficiency.Value)})
 		points.Dots = append(points.Dots, report.Dot{Name: l.Name, X: *l.Gaussian, Y: l.Efficiency.Value, ErrY: l.Efficiency.StdErr, Hotness: float64(i) / float64(max(1, len(d.Layers)-1))})
-		working.X, working.Y = append(working.X, *l.Q), append(working.Y, l.Efficiency.Value)
+		working.Add(*l.Q, l.Efficiency)
 		if !curves[l.Activation] {
 			curves[l.Activation] = true
 			lines.Lines = append(lines.Lines, efficiencyCurve(l.Activation, 0.15*float64(len(curves)-1)))

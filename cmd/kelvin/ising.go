@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/kelvin-ml/kelvin/ising"
+	"github.com/kelvin-ml/kelvin/report"
 	"github.com/kelvin-ml/kelvin/thermo"
 )
 
@@ -88,6 +89,7 @@ run is saved there, and goes on from there when started again, bit for bit.`,
 	flags.Uint64Var(&f.config.Seed, "seed", 1, "seed of the random streams")
 	flags.StringVar(&f.out, "out", "", "write the final configurations to this npz file")
 	flags.StringVar(&f.checkpoint, "checkpoint", "", "save the run to this file, and resume from it")
+	addHTMLFlag(cmd)
 	flags.BoolVar(&f.json, "json", false, "print one JSON document")
 	return cmd
 }
@@ -126,6 +128,9 @@ func (f *isingRunFlags) run(cmd *cobra.Command) error {
 		if err := s.WriteNPZ(f.out); err != nil {
 			return err
 		}
+	}
+	if err := writePage(cmd, func() report.Page { return isingRunPage(s) }); err != nil {
+		return err
 	}
 	if err := f.print(cmd.OutOrStdout(), s); err != nil {
 		return err

@@ -2,9 +2,12 @@ package main
 
 import (
 	"fmt"
+	"math"
+	"strings"
 
 	"github.com/kelvin-ml/kelvin/ising"
 	"github.com/kelvin-ml/kelvin/report"
+	"github.com/kelvin-ml/kelvin/thermo"
 )
 
 // page returns the curves that the networks learned, and what they learned.
@@ -44,4 +47,71 @@ func (d isingLearnDocument) page() report.Page {
 		},
 	}
 	return page
+}
+
+// isingRunPage returns what a simulation measured, beside what is known exactly.
+func isingRunPage(s *ising.Simulation) report.Page {
+	c, points := s.Config, s.Points()
+	exact := c.Model.Lattice == ising.Square && c.Model.Coupling == 1 && c.Model.Field == 0
+	table := &report.Table{Columns: []string{"temperature (J/k_B)"}}
+	for range points {
+		table.Rows = append(table.Rows, nil)
+	}
+	for i, p := range points {
+		table.Rows[i] = append(table.Rows[i], fmt.Sprintf("%g", p.Temperature))
+	}
+	var charts []report.Chart
+	for _, q := range []struct {
+		name, unit string
+		of         func(ising.Point) thermo.Reading
+		law        func(t float64) float64 // nil where none is known
+	}{
+		{"energy per spin", "J", func(p ising.Point) thermo.Reading { return p.Energy }, func(t float64) float64 { e, _ := ising.Torus(c.Model.Size, t); return e }},
+		{"|magnetisation| per spin", "1", func(p ising.Point) thermo.Reading { return p.AbsMagnetisation }, nil},
+		{"specific heat per spin", "k_B", func(p ising.Point) thermo.Reading { return p.SpecificHeat }, func(t float64) float64 { _, h := ising.Torus(c.Model.Size, t); return h }},
+		{"susceptibility per spin", "1/J", func(p ising.Point) thermo.Reading { return p.Susceptibility }, nil},
+		{"Binder cumulant", "1", func(p ising.Point) thermo.Reading { return p.Binder }, nil},
+		{"measured temperature", "J/k_B", func(p ising.Point) thermo.Reading { return p.MeasuredTemperature }, func(t float64) float64 { return t }},
+	} {
+		axis := fmt.Sprintf("%s (%s)", q.name, q.unit)
+		line := report.Line{Name: "simulated", Hotness: 0.8, Dots: true}
+		table.Columns = append(table.Columns, axis)
+		for i, p := range points {
+			line.Add(p.Temperature, q.of(p))
+			table.Rows[i] = append(table.Rows[i], cell(q.of(p)))
+		}
+		chart := report.LineChart{Caption: strings.ToUpper(q.name[:1]) + q.name[1:] + ", with two standard errors.", X: "temperature (J/k_B)", Y: axis, Lines: []report.Line{line}}
+		if law := isingLaw(q.law, points); q.law != nil && (exact || q.unit == "J/k_B") && len(law.X) > 0 {
+			chart.Lines = append([]report.Line{law}, chart.Lines...)
+		}
+		if exact && q.unit != "J/k_B" {
+			chart.Marks = []report.Mark{{Name: "Tc", From: ising.Tc, To: ising.Tc}}
+		}
+		charts = append(charts, chart)
+	}
+	return report.Page{
+		Title: fmt.Sprintf("Ising model, %s lattice, %d×%d spins", c.Model.Lattice, c.Model.Size, c.Model.Size),
+		Lead:  "Exact: of the finite torus (Kaufman 1949). The measured temperature is read off the final spins alone. In brackets: not valid.",
+		Facts: []report.Fact{{Label: "model", Value: fmt.Sprintf("J = %g, H = %g", c.Model.Coupling, c.Model.Field)},
+			{Label: "simulation", Value: fmt.Sprintf("%s, %d replicas, %d sweeps", c.Algorithm, c.Replicas, max(0, s.Done()-c.Warmup))}},
+		Sections: []report.Section{{ID: "points", Title: "Measured", Table: table}, {ID: "curves", Title: "Against temperature", Charts: charts}},
+	}
+}
+
+// isingLaw draws what is known exactly through the temperatures of the points.
+func isingLaw(law func(t float64) float64, points []ising.Point) report.Line {
+	line := report.Line{Name: "exact", Hotness: 0.1}
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, p := range points {
+		low, high = math.Min(low, p.Temperature), math.Max(high, p.Temperature)
+	}
+	if law == nil || !(high > low) {
+		return line
+	}
+	const steps = 100
+	for i := range steps + 1 {
+		t := low + (high-low)*float64(i)/steps
+		line.X, line.Y = append(line.X, t), append(line.Y, law(t))
+	}
+	return line
 }

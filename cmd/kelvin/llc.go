@@ -51,6 +51,7 @@ equilibrium, and the reading is refused when they are not.`,
 	flags.IntVar(&f.draws, "draws", 400, "steps after them, per chain")
 	flags.BoolVar(&f.perLayer, "layers", false, "also read each layer, the others fixed")
 	flags.Uint64Var(&f.seed, "seed", 0, "seed of everything drawn")
+	addHTMLFlag(cmd)
 	flags.BoolVar(&f.asJSON, "json", false, "print one JSON document")
 	return cmd
 }
@@ -90,6 +91,8 @@ type llcDocument struct {
 	Thermometers []thermo.Reading `json:"thermometers"`
 	Findings     []thermo.Finding `json:"findings"`
 	Interrupted  bool             `json:"interrupted,omitempty"` // fewer draws than asked, or layers missing
+
+	chains *sampler.Result // without the burn-in
 }
 
 type llcLayer struct {
@@ -128,6 +131,7 @@ func runLLC(cmd *cobra.Command, path string, f llcFlags) error {
 		document.Interrupted = true
 		err = fmt.Errorf("interrupted after %d of %d draws per chain and %d layers: %w", document.Draws, f.draws, len(document.Layers), err)
 	}
+	err = errors.Join(err, writePage(cmd, document.page))
 	if f.asJSON {
 		return errors.Join(printJSON(cmd.OutOrStdout(), document), err)
 	}
@@ -153,7 +157,7 @@ func (f llcFlags) read(ctx context.Context, network *nn.Network[float32], set *d
 	n := float64(set.N)
 	d := &llcDocument{Schema: schema, Seed: f.seed, LLC: l.Value, Beta: l.Beta, Examples: set.N, Parameters: len(theta),
 		Localisation: f.localisation, Chains: len(l.Chains.Chains), Warmup: f.warmup, Draws: l.BurnIn + len(l.Chains.Chain(0)[0]), BurnIn: l.BurnIn, Loss: l.Minimum / n,
-		MeanLoss: l.Energy, Layers: []llcLayer{}, Equilibrium: l.Zeroth, Thermometers: l.Chains.Thermometers(),
+		MeanLoss: l.Energy, chains: l.Chains, Layers: []llcLayer{}, Equilibrium: l.Zeroth, Thermometers: l.Chains.Thermometers(),
 		Findings: slices.DeleteFunc(l.Findings, func(f thermo.Finding) bool { return f.ID == "shallow-trees" })} // it costs time alone
 	d.MeanLoss.Name, d.MeanLoss.Value, d.MeanLoss.StdErr = "mean loss", l.Energy.Value/n, l.Energy.StdErr/n
 	if !f.perLayer || err != nil {

@@ -76,3 +76,6 @@ func commandLine(cmd *cobra.Command) string {
 
 // plainWord is what a shell takes as it is.
 var plainWord = regexp.MustCompile(`^[\pL\pN_@%+=:,./-]+$`)
+
+// upperFirst begins a sentence, whose first letter must be one of a to z.
+func upperFirst(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -21,13 +23,18 @@ or archived: it needs neither a server nor the network.`,
 			if html == "" {
 				return usagef("--html: expected the file to write")
 			}
-			if err := web.WriteReport(c.Context(), args[0], html); err != nil {
-				return err
-			}
-			fmt.Fprintf(c.OutOrStdout(), "wrote %s\n", html)
-			return nil
+			return writeRunPage(c.Context(), args[0], html, c.OutOrStdout())
 		},
 	}
 	addHTMLFlag(c)
 	return c
+}
+
+// writeRunPage writes the dashboard's page of a run, of one that was interrupted too.
+func writeRunPage(ctx context.Context, dir, html string, said io.Writer) error {
+	if err := web.WriteReport(context.WithoutCancel(ctx), dir, html); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(said, "wrote %s\n", html)
+	return err
 }

@@ -71,15 +71,11 @@ func (d sampleDocument) mixing(r *sampleResult) report.Section {
 }
 
 func (d sampleDocument) thermometers() report.Section {
-	chart := report.BarChart{Caption: "In equilibrium every thermometer reads the temperature that was asked for. Two standard errors; pale where not valid.",
-		Axis: "temperature (energy/nat)", Dots: true, Label: func(r thermo.Reading) string { return r.Name }}
 	table := &report.Table{Columns: []string{"thermometer", "reading (energy/nat)", "effective draws (count)", "not valid because"}, Words: map[int]bool{3: true}}
 	for _, t := range d.Thermometers {
-		chart.Readings = append(chart.Readings, t)
 		table.Rows = append(table.Rows, []string{t.Name, thermo.FormatError(t.Value, t.StdErr), strconv.FormatFloat(t.ESS, 'f', 0, 64), t.Invalid})
 	}
-	chart.Readings = append(chart.Readings, thermo.Reading{Name: "asked for", Value: d.Temperature})
-	return report.Section{ID: "thermometers", Title: "Thermometers", Charts: []report.Chart{chart}, Table: table}
+	return report.Section{ID: "thermometers", Title: "Thermometers", Charts: []report.Chart{thermometerChart(d.Temperature, d.Thermometers)}, Table: table}
 }
 
 func (p *temperingSummary) section() report.Section {

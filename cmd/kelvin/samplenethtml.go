@@ -47,8 +47,7 @@ func (d networkDocument) curveSection() report.Section {
 	for _, p := range d.Curve {
 		row := []string{fmt.Sprintf("%.4g", p.Temperature)}
 		for i, r := range []thermo.Reading{p.LogLikelihood, p.Accuracy, p.ECE} {
-			l := &lines[i]
-			l.X, l.Y, l.Band = append(l.X, p.Temperature), append(l.Y, r.Value), append(l.Band, 2*r.StdErr)
+			lines[i].Add(p.Temperature, r)
 			row = append(row, thermo.FormatError(r.Value, r.StdErr))
 		}
 		s.Table.Rows = append(s.Table.Rows, append(row, thermo.FormatError(p.Energy.Value, p.Energy.StdErr)))

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"text/tabwriter"
 
+	"github.com/kelvin-ml/kelvin/report"
 	"github.com/kelvin-ml/kelvin/theory"
 	"github.com/spf13/cobra"
 )
@@ -63,6 +64,9 @@ deviation of each parameter). The label of ce is the sign of y.`,
 			if err != nil {
 				return err
 			}
+			if err := writePage(cmd, func() report.Page { return linearPage(in, states) }); err != nil {
+				return err
+			}
 			if !asJSON {
 				return printLinear(cmd.OutOrStdout(), states)
 			}
@@ -77,6 +81,7 @@ deviation of each parameter). The label of ce is the sign of y.`,
 		},
 	}
 	cmd.Flags().StringVar(&in, "in", "", "JSON `file` with X, y, mean, sigma")
+	addHTMLFlag(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
@@ -146,6 +151,14 @@ type efficiencyDocument struct {
 	Gain       float64           `json:"gain"`
 }
 
+// shown is the efficiency without the rounding error where it is 0.
+func (d efficiencyDocument) shown() float64 {
+	if d.Regime == theory.Reversible {
+		return 0
+	}
+	return d.Efficiency
+}
+
 func describeEfficiency(a theory.Activation, q float64) (efficiencyDocument, error) {
 	e, err := a.Efficiency(q)
 	return efficiencyDocument{Activation: a.Name, Q: q, Efficiency: e.Efficiency, Type: e.Type, Regime: e.Regime, Gain: e.Gain}, err
@@ -184,6 +197,9 @@ gain/√fan_in keep the signal at Q. Without --activation, all of them.`,
 				}
 				rows = append(rows, row)
 			}
+			if err := writePage(cmd, func() report.Page { return efficiencyPage(rows) }); err != nil {
+				return err
+			}
 			switch {
 			case !asJSON:
 				return printEfficiency(cmd.OutOrStdout(), rows)
@@ -198,6 +214,7 @@ gain/√fan_in keep the signal at Q. Without --activation, all of them.`,
 		},
 	}
 	cmd.Flags().StringVar(&name, "activation", "", "`name` of the activation function, as in relu or leaky_relu(0.2)")
+	addHTMLFlag(cmd)
 	cmd.Flags().Float64Var(&q, "q", 1, "second moment of the signal before the activation")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
@@ -207,11 +224,7 @@ func printEfficiency(w io.Writer, rows []efficiencyDocument) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "activation\tq\tefficiency\ttype\tregime\tgain")
 	for _, r := range rows {
-		eta := r.Efficiency
-		if r.Regime == theory.Reversible {
-			eta = 0 // not the rounding error
-		}
-		fmt.Fprintf(t, "%s\t%g\t%.6g\t%s\t%s\t%.6g\n", r.Activation, r.Q, eta, r.Type, r.Regime, r.Gain)
+		fmt.Fprintf(t, "%s\t%g\t%.6g\t%s\t%s\t%.6g\n", r.Activation, r.Q, r.shown(), r.Type, r.Regime, r.Gain)
 	}
 	return t.Flush()
 }
@@ -238,6 +251,9 @@ deviation S, its heat S·dU/dS, and whether it is frozen: above the spread
 			if err != nil {
 				return usageError{err}
 			}
+			if err := writePage(cmd, func() report.Page { return softmaxPage(s) }); err != nil {
+				return err
+			}
 			if !asJSON {
 				return printSoftmax(cmd.OutOrStdout(), s)
 			}
@@ -253,20 +269,24 @@ deviation S, its heat S·dU/dS, and whether it is frozen: above the spread
 		},
 	}
 	cmd.Flags().IntVar(&classes, "classes", 0, "number of classes, the size of a vocabulary, say")
+	addHTMLFlag(cmd)
 	cmd.Flags().Float64Var(&spread, "spread", 0, "standard deviation of the logits")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
 func printSoftmax(w io.Writer, s theory.Softmax) error {
-	state := "liquid: many classes share the probability"
-	if s.Frozen {
-		state = "frozen: a few classes carry all the probability"
-	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "energy\t%.6g nat\t(cold limit %.6g, frozen limit %.6g)\n", s.Energy, s.ColdEnergy, s.FrozenEnergy)
 	fmt.Fprintf(t, "heat\t%.6g nat\ts dU/ds\n", s.Heat)
 	fmt.Fprintf(t, "freezing spread\t%.6g\t√(2 ln %d)\n", s.FreezingSpread, s.Classes)
-	fmt.Fprintf(t, "state\t%s\n", state)
+	fmt.Fprintf(t, "state\t%s\n", softmaxState(s))
 	return t.Flush()
+}
+
+func softmaxState(s theory.Softmax) string {
+	if s.Frozen {
+		return "frozen: a few classes carry all the probability"
+	}
+	return "liquid: many classes share the probability"
 }

@@ -55,6 +55,7 @@ command is given again, and reaches the same weights as if it had not stopped;
 	flags.IntVar(&f.config.Batch, "batch", 64, "examples in a minibatch")
 	flags.IntVar(&f.config.Steps, "steps", 2000, "steps of the optimiser")
 	flags.Uint64Var(&f.config.Seed, "seed", 0, "seed of the weights and minibatches")
+	addHTMLFlag(cmd)
 	flags.BoolVar(&f.asJSON, "json", false, "print one JSON document")
 	return cmd
 }
@@ -111,6 +112,11 @@ func runTrain(cmd *cobra.Command, f trainFlags) error {
 	summary, err := trainRun(cmd.Context(), config, set, f.out, cmd.ErrOrStderr())
 	if err != nil {
 		return err
+	}
+	if html := htmlFile(cmd); html != "" {
+		if err := writeRunPage(cmd.Context(), f.out, html, cmd.ErrOrStderr()); err != nil {
+			return err
+		}
 	}
 	if f.asJSON {
 		return printJSON(cmd.OutOrStdout(), summary)

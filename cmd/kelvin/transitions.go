@@ -219,7 +219,7 @@ func (d *transitionsDocument) heats() report.Table {
 
 func (d *transitionsDocument) page() report.Page {
 	table, heats := d.table(), d.heats()
-	page := report.Page{Title: "Phases of " + d.Run, Lead: strings.ToUpper(d.lead()[:1]) + d.lead()[1:] + ".",
+	page := report.Page{Title: "Phases of " + d.Run, Lead: upperFirst(d.lead()) + ".",
 		Sections: []report.Section{{Title: "Curves"}, {Title: "Phases", Table: &table}}}
 	var marks []report.Mark
 	for i, t := range d.Transitions {

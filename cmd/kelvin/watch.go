@@ -48,6 +48,7 @@ RUN is a folder that the PyTorch probe, kelvin train or any other program wrote.
 	flags.StringVar(&f.webhook, "webhook", "", "POST every new finding to this `URL`, as JSON")
 	flags.DurationVar(&f.interval, "interval", 2*time.Second, "how often to look")
 	flags.BoolVar(&f.once, "once", false, "read what there is and do not wait for more")
+	addHTMLFlag(cmd)
 	flags.BoolVar(&f.asJSON, "json", false, "print one JSON document, at the end")
 	return cmd
 }
@@ -74,6 +75,9 @@ func runWatch(cmd *cobra.Command, dir string, f watchFlags) error {
 	file, ok := w.out.(*os.File)
 	w.screen = ok && !f.asJSON && term.IsTerminal(int(file.Fd()))
 	err = w.follow(cmd.Context(), follower)
+	if html := htmlFile(cmd); html != "" {
+		err = errors.Join(err, writeRunPage(cmd.Context(), dir, html, cmd.ErrOrStderr()))
+	}
 	document := newWatchDocument(dir, w.state, w.report)
 	if f.asJSON {
 		return errors.Join(printJSON(w.out, document), err)

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kelvin-ml/kelvin/dataset"
+	"github.com/kelvin-ml/kelvin/ising"
+	"github.com/kelvin-ml/kelvin/report"
+	"github.com/kelvin-ml/kelvin/thermo"
+)
+
+// isingThermometerDocument is what ising thermometer prints with --json.
+type isingThermometerDocument struct {
+	Schema           string         `json:"schema"`
+	File             string         `json:"file"`
+	Lattice          ising.Lattice  `json:"lattice"`
+	Size             int            `json:"size"`
+	Configurations   int            `json:"configurations"`
+	Temperature      thermo.Reading `json:"temperature"` // of all together; not valid where they were simulated at several
+	AbsMagnetisation float64        `json:"abs_magnetization"`
+	Points           []isingRead    `json:"points"`
+
+	model ising.Model
+}
+
+// isingRead is what configurations of one temperature read, together and alone.
+type isingRead struct {
+	Simulated        *float64         `json:"simulated_temperature"` // null where the file does not know it
+	Configurations   int              `json:"configurations"`
+	Temperature      thermo.Reading   `json:"temperature"`
+	AbsMagnetisation float64          `json:"abs_magnetization"`
+	Readings         []thermo.Reading `json:"readings"` // of every configuration
+}
+
+func newIsingThermometerCommand() *cobra.Command {
+	model := ising.Model{}
+	var lattice string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "thermometer FILE",
+		Short: "Read the temperature of spin configurations",
+		Long: `Read the temperature of one L×L configuration of spins (±1, or 0 and 1), or of
+an n×L×L array of independent ones (npy), or of what kelvin ising run --out wrote
+(npz), by maximum pseudo-likelihood: of all configurations of a temperature
+together, and of every one. The standard error counts the correlation of the
+spins; one configuration is enough.`,
+		Example: `  kelvin ising thermometer spins.npy --json
+  kelvin ising run --size 64 --temperature 2,2.5 --replicas 4 --out spins.npz && kelvin ising thermometer spins.npz`,
+		Args: exactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			model.Lattice = ising.Lattice(lattice)
+			return runIsingThermometer(cmd, model, args[0], asJSON)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&lattice, "lattice", string(ising.Square), "square, triangular or honeycomb")
+	flags.Float64Var(&model.Coupling, "coupling", 1, "J; negative for an antiferromagnet")
+	flags.Float64Var(&model.Field, "field", 0, "H")
+	addHTMLFlag(cmd)
+	flags.BoolVar(&asJSON, "json", false, "print one JSON document")
+	return cmd
+}
+
+func runIsingThermometer(cmd *cobra.Command, model ising.Model, path string, asJSON bool) error {
+	check := model
+	check.Size = ising.MinSize // the file's is not known yet
+	if err := check.Validate(); err != nil {
+		return usageError{err}
+	}
+	groups, temperatures, size, err := readSpins(path)
+	if err != nil {
+		return err
+	}
+	if model.Size = size; model.Validate() != nil {
+		return fmt.Errorf("reading %s: %w", path, model.Validate())
+	}
+	d := &isingThermometerDocument{Schema: schema, File: path, Lattice: model.Lattice, Size: size, model: model}
+	var all [][]int8
+	for i, configurations := range groups {
+		p := isingRead{Configurations: len(configurations), AbsMagnetisation: meanAbsMagnetisation(configurations)}
+		if temperatures != nil {
+			p.Simulated = &temperatures[i]
+		}
+		if p.Temperature, err = model.Temperature(configurations...); err != nil {
+			return fmt.Errorf("reading %s: %w", path, err)
+		}
+		for k, c := range configurations {
+			r, err := model.Temperature(c)
+			if err != nil {
+				return fmt.Errorf("reading %s: %w", path, err)
+			}
+			p.Readings = append(p.Readings, named(r, fmt.Sprintf("configuration %d", k+1)))
+		}
+		d.Points, all = append(d.Points, p), append(all, configurations...)
+	}
+	d.Configurations, d.AbsMagnetisation, d.Temperature = len(all), meanAbsMagnetisation(all), d.Points[0].Temperature
+	if n := len(d.Points); n > 1 {
+		if d.Temperature, err = model.Temperature(all...); err != nil {
+			return fmt.Errorf("reading %s: %w", path, err)
+		}
+		d.Temperature.Invalid = fmt.Sprintf("the configurations were simulated at %d temperatures", n)
+	}
+	if err := writePage(cmd, d.page); err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), d)
+	}
+	return d.print(cmd.OutOrStdout())
+}
+
+// fewConfigurations is the number up to which each is printed.
+const fewConfigurations = 16
+
+func (d *isingThermometerDocument) print(w io.Writer) error {
+	fmt.Fprintf(w, "%d configuration(s) of %d×%d spins, %s lattice, J = %g, H = %g\n", d.Configurations, d.Size, d.Size, d.Lattice, d.model.Coupling, d.model.Field)
+	for _, p := range d.Points {
+		if p.Simulated != nil {
+			fmt.Fprintf(w, "\nsimulated at      %g\n", *p.Simulated)
+		}
+		fmt.Fprintf(w, "temperature       %v\n", p.Temperature)
+		for _, r := range p.Readings {
+			if n := len(p.Readings); n > 1 && n <= fewConfigurations {
+				fmt.Fprintf(w, "  %-17s %v\n", r.Group, r)
+			}
+		}
+		if len(p.Readings) > fewConfigurations {
+			fmt.Fprintf(w, "  of every configuration: --json, --html\n")
+		}
+		fmt.Fprintf(w, "|magnetisation|   %.6g\n", p.AbsMagnetisation)
+	}
+	return nil
+}
+
+// page returns the readings as a page.
+func (d *isingThermometerDocument) page() report.Page {
+	page := report.Page{Title: "Temperature of " + d.File, Lead: "Read off the spins alone, by maximum pseudo-likelihood. Two standard errors; pale where not valid.",
+		Facts: []report.Fact{{Label: "model", Value: fmt.Sprintf("%s lattice, %d×%d spins, J = %g, H = %g", d.Lattice, d.Size, d.Size, d.model.Coupling, d.model.Field)},
+			{Label: "configurations", Value: fmt.Sprint(d.Configurations)}}}
+	scatter := report.ScatterChart{Caption: "Temperature read from all configurations of a simulated temperature: on the line where they agree.",
+		X: "simulated temperature (J/k_B)", Y: "temperature read (J/k_B)", Diagonal: true}
+	for i, p := range d.Points {
+		bars := report.BarChart{Caption: "All configurations together, and every one.", Axis: "temperature (J/k_B)", Dots: true, Readings: []thermo.Reading{named(p.Temperature, "together")}}
+		for _, r := range p.Readings[:min(len(p.Readings), 64)] { // more are not to be told apart
+			bars.Readings = append(bars.Readings, r)
+		}
+		title := "Configurations"
+		if p.Simulated != nil {
+			title = fmt.Sprintf("Simulated at %g", *p.Simulated)
+			bars.Readings = append(bars.Readings, thermo.Reading{Group: "simulated", Value: *p.Simulated})
+			scatter.Dots = append(scatter.Dots, report.Dot{Name: title, X: *p.Simulated, Y: p.Temperature.Value, ErrY: p.Temperature.StdErr, Hotness: hotnessOf(i, len(d.Points))})
+		}
+		figure := report.FigureOf("temperature", p.Temperature)
+		figure.Unit = "J/k_B"
+		if p.Simulated != nil {
+			figure.Label = fmt.Sprintf("temperature, simulated at %g", *p.Simulated)
+		}
+		page.Figures = append(page.Figures, figure)
+		page.Sections = append(page.Sections, report.Section{Title: title, Charts: []report.Chart{bars}, Text: fmt.Sprintf("Mean |magnetisation| %.6g per spin.", p.AbsMagnetisation)})
+	}
+	if len(scatter.Dots) > 1 {
+		page.Sections = append([]report.Section{{ID: "all", Title: "Read against simulated", Charts: []report.Chart{scatter}}}, page.Sections...)
+	}
+	return page
+}
+
+// readSpins reads an L×L or n×L×L array of ±1, or of 0 and 1; or the
+// configurations and temperatures of kelvin ising run, whose temperatures are nil
+// for other files.
+func readSpins(path string) (groups [][][]int8, temperatures []float64, size int, err error) {
+	var x []float64
+	var shape []int
+	if strings.EqualFold(filepath.Ext(path), ".npz") {
+		if x, shape, err = dataset.OpenArray(path, "spins"); err != nil {
+			return nil, nil, 0, err
+		}
+		if shape == nil {
+			return nil, nil, 0, fmt.Errorf("reading %s: expected an array named spins, as kelvin ising run --out writes it", path)
+		}
+		if temperatures, _, err = dataset.OpenArray(path, "temperatures"); err != nil {
+			return nil, nil, 0, err
+		}
+	} else {
+		set, err := dataset.Open(path)
+		if err != nil {
+			return nil, nil, 0, err
+		}
+		shape = append([]int{set.N}, set.Shape...)
+		for _, v := range set.X {
+			x = append(x, float64(v))
+		}
+	}
+	given := shape
+	for len(shape) < 4 { // one configuration, or one temperature
+		shape = append([]int{1}, shape...)
+	}
+	size = shape[2]
+	if len(shape) != 4 || size != shape[3] || len(x) == 0 || shape[0] > 1 && temperatures == nil {
+		return nil, nil, 0, fmt.Errorf("reading %s: expected an array of shape L×L or n×L×L, got %v", path, given)
+	}
+	if temperatures != nil && len(temperatures) != shape[0] {
+		return nil, nil, 0, fmt.Errorf("reading %s: array \"temperatures\": expected %d, one for each of the configurations' first axis, got %d", path, shape[0], len(temperatures))
+	}
+	spins, err := spinsOf(x)
+	if err != nil {
+		return nil, nil, 0, fmt.Errorf("reading %s: %w", path, err)
+	}
+	for range shape[0] {
+		var group [][]int8
+		for range shape[1] {
+			group, spins = append(group, spins[:size*size]), spins[size*size:]
+		}
+		groups = append(groups, group)
+	}
+	return groups, temperatures, size, nil
+}
+
+// spinsOf turns ±1, or 0 and 1, into spins.
+func spinsOf(x []float64) ([]int8, error) {
+	bits := true // 0 and 1
+	for _, v := range x {
+		bits = bits && (v == 0 || v == 1)
+	}
+	spins := make([]int8, len(x))
+	for i, v := range x {
+		switch {
+		case v == 1:
+			spins[i] = 1
+		case v == -1, bits:
+			spins[i] = -1
+		default:
+			return nil, fmt.Errorf("element %d is %v, expected spins ±1, or 0 and 1", i, v)
+		}
+	}
+	return spins, nil
+}
+
+func meanAbsMagnetisation(configurations [][]int8) float64 {
+	var sum float64
+	for _, spins := range configurations {
+		m := 0
+		for _, s := range spins {
+			m += int(s)
+		}
+		sum += float64(max(m, -m)) / float64(len(spins)*len(configurations))
+	}
+	return sum
+}
