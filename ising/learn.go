@@ -78,6 +78,7 @@ type Curve struct {
 	Output      []float64 `json:"output"`
 	OutputErr   []float64 `json:"output_stderr"`
 	AbsM        []float64 `json:"abs_magnetization"`
+	AbsMErr     []float64 `json:"abs_magnetization_stderr"`
 }
 
 // Learning is the whole study.
@@ -255,7 +256,8 @@ func summarise(size int, trials []trial) Learned {
 		l.Curve.Temperature = append(l.Curve.Temperature, t)
 		l.Curve.Output = append(l.Curve.Output, out)
 		l.Curve.OutputErr = append(l.Curve.OutputErr, stderr)
-		l.Curve.AbsM = append(l.Curve.AbsM, mean(func(t trial) float64 { return t.single.AbsM[i] }))
+		m, stderr := meanOver(trials, func(t trial) float64 { return t.single.AbsM[i] })
+		l.Curve.AbsM, l.Curve.AbsMErr = append(l.Curve.AbsM, m), append(l.Curve.AbsMErr, stderr)
 	}
 	return l
 }

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,6 +48,9 @@ func FigureOf(label string, r thermo.Reading) Figure {
 	f := Figure{Label: label, Value: thermo.FormatError(r.Value, r.StdErr), Unit: r.Unit, Note: r.Invalid}
 	if f.Unit == "1" { // a plain number
 		f.Unit = ""
+	}
+	if math.IsNaN(r.Value) {
+		f.Value, f.Unit = "–", ""
 	}
 	return f
 }

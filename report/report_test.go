@@ -30,14 +30,14 @@ func bars() BarChart {
 }
 
 func lines() LineChart {
-	return LineChart{Caption: "The run.", X: "step", Y: "energy (nat)", LogY: true, Lines: []Line{
+	return LineChart{Caption: "The run.", X: "step (count)", Y: "energy (nat)", LogY: true, Lines: []Line{
 		{Name: "training", X: []float64{0, 1, 2, 3, 4, 5}, Y: []float64{2, 1, nan, 0.5, 0, 0.25}, Band: []float64{0.1, 0.1, nan, 0.6, 0.1, 0.01}},
 		{Name: hostile, X: []float64{0, 5}, Y: []float64{1, 3}, Hotness: 1},
 	}}
 }
 
 func heat() HeatMap {
-	return HeatMap{Caption: "Layers in time.", X: "step", X1: 1000, Unit: "temperature (energy/nat)", Log: true,
+	return HeatMap{Caption: "Layers in time.", X: "step (count)", X1: 1000, Unit: "temperature (energy/nat)", Log: true,
 		Rows: []string{"0", hostile}, Values: [][]float64{{1e-5, 2e-5, 2e-5, nan}, {1e-3, 0, inf, 1e-4}}}
 }
 

@@ -231,7 +231,7 @@ func (d *spendingDocument) read(h *power.History, trace power.Trace) error {
 		}
 		line.X, line.Y, line.Band = append(line.X, float64(h.Step[k])), append(line.Y, use.Joules), append(line.Band, 2*use.StdErr)
 	}
-	chart := report.LineChart{Caption: "Energy taken so far", X: "step", Y: "energy taken (J)", Lines: []report.Line{line}}
+	chart := report.LineChart{Caption: "Energy taken so far", X: "step (count)", Y: "energy taken (J)", Lines: []report.Line{line}}
 	if s.Stopped {
 		chart.Marks = []report.Mark{{Name: "the loss stopped falling", From: float64(s.StopStep), To: float64(s.StopStep)}}
 	}

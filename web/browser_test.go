@@ -321,11 +321,11 @@ func TestReport(t *testing.T) {
 			{ID: "charts", Title: "Charts", Charts: []report.Chart{
 				report.BarChart{Caption: "Bars.", Axis: "temperature (energy/nat)", Readings: []thermo.Reading{reading("layer 0", 2e-5), reading("layer 1", -1e-5), reading(hostile, nan)}},
 				report.BarChart{Caption: "Dots.", Axis: "temperature (energy/nat)", Dots: true, Readings: []thermo.Reading{reading("0", 2), reading("1", 1)}},
-				report.LineChart{Caption: "Lines.", X: "step", Y: "energy (nat)", LogY: true, Marks: []report.Mark{{Name: "1", From: 1, To: 2}},
+				report.LineChart{Caption: "Lines.", X: "step (count)", Y: "energy (nat)", LogY: true, Marks: []report.Mark{{Name: "1", From: 1, To: 2}},
 					Lines: []report.Line{{Name: "a", X: []float64{0, 1, 2, 3}, Y: []float64{1, nan, 0.1, 0}, Band: []float64{0.1, 0.1, 0.2, 0}}, {Name: hostile, X: []float64{3, 0}, Y: []float64{1, 2}, Hotness: 1}}},
 				report.ScatterChart{Caption: "Scatter.", X: "rank (1)", Y: "heat (energy)", Diagonal: true, Dots: []report.Dot{{Name: "one", X: 1, Y: 2, ErrX: 0.1, ErrY: 0.2}, {X: nan}}},
 				report.Reliability("Reliability.", []report.CalibrationBin{{Confidence: 0.9, Accuracy: 0.8, Count: 10}}),
-				report.HeatMap{Caption: "Heat.", X: "step", X1: 100, Unit: "temperature (energy/nat)", Rows: []string{"0", "1"}, Values: [][]float64{{1, 2, nan}, {3, 4, 5}}},
+				report.HeatMap{Caption: "Heat.", X: "step (count)", X1: 100, Unit: "temperature (energy/nat)", Rows: []string{"0", "1"}, Values: [][]float64{{1, 2, nan}, {3, 4, 5}}},
 				report.FlowChart{Caption: "Flow.", Unit: "signal energy (signal²)", Stages: []report.Stage{{Name: "0", In: 1, Out: 0.5, Note: "η 0.5"}, {Name: "1", In: 0.5, Out: 0.6}}},
 				report.GanttChart{Caption: "Gantt.", X: "time (s)", Rows: []string{"stage 0"}, Bars: []report.GanttBar{{End: 2, Label: "F0", Title: "forward 0", Hotness: 1}}},
 				report.FloorMap{Caption: "Floor.", Unit: "temperature (K)", Width: 2, Height: 1, Areas: []report.Area{{X: 0, Width: 1, Height: 1, Value: 330}, {X: 1, Width: 1, Height: 1, Value: 340}, {Name: "ALU", Width: 2, Height: 1, Value: nan}}},

@@ -243,7 +243,7 @@ func (d *simulateDocument) page() report.Page {
 		if known == 0 {
 			continue
 		}
-		chart := report.LineChart{Caption: "Mean over runs, with two standard errors.", X: "generation (count)", Y: q.axis, Lines: []report.Line{line}}
+		chart := report.LineChart{Caption: upperFirst(q.name) + ", mean over runs, with two standard errors.", X: "generation (count)", Y: q.axis, Lines: []report.Line{line}}
 		for _, l := range d.Theory {
 			if l.Quantity == q.name {
 				chart.Lines = append(chart.Lines, report.Line{Name: l.Law, X: line.X, Y: l.Values, Hotness: 0.8})

@@ -242,7 +242,7 @@ func (d *monitorDocument) page() report.Page {
 			}
 			line.X, line.Y, line.Band = append(line.X, float64(g.Generation)), append(line.Y, value), append(line.Band, half)
 		}
-		charts = append(charts, report.LineChart{Caption: "With two standard errors.", X: "generation (count)", Y: fmt.Sprintf("%s (%s)", line.Name, d.Generations[0].Statistics[name].Unit), Lines: []report.Line{line}})
+		charts = append(charts, report.LineChart{Caption: upperFirst(line.Name) + ", with two standard errors.", X: "generation (count)", Y: fmt.Sprintf("%s (%s)", line.Name, d.Generations[0].Statistics[name].Unit), Lines: []report.Line{line}})
 	}
 	table := &report.Table{Columns: []string{"generation", "documents (count)", "verdict", "fresh data needed for every generated document (1)"}, Words: map[int]bool{2: true}}
 	for _, g := range d.Generations {

@@ -40,7 +40,8 @@ func (d *compareDocument) page() report.Page {
 		}
 		chart := report.LineChart{Caption: "Energy of these examples on the straight line from a to b.", X: "way from a to b (1)", Y: "energy (loss)", Lines: []report.Line{line}}
 		if d.Barrier != nil && d.Barrier.Height.Value > 0 {
-			chart.Marks = []report.Mark{{Name: "barrier " + thermo.FormatError(d.Barrier.Height.Value, d.Barrier.Height.StdErr), From: d.Barrier.Place, To: d.Barrier.Place}}
+			chart.Caption += " The barrier is " + thermo.FormatError(d.Barrier.Height.Value, d.Barrier.Height.StdErr) + " above the higher end."
+			chart.Marks = []report.Mark{{From: d.Barrier.Place, To: d.Barrier.Place}}
 		}
 		page.Sections = append(page.Sections, report.Section{ID: "path", Title: "Between them", Charts: []report.Chart{chart}})
 	}
@@ -61,7 +62,11 @@ func (d *compareDocument) freeEnergy() []report.Chart {
 	}
 	mark("coexistence", d.Coexistence)
 	for _, t := range d.Temperatures {
-		mark(t.Source, t.Temperature)
+		name := t.Source
+		if name != "given" {
+			name = "noise of sgd in " + name
+		}
+		mark(name, t.Temperature)
 	}
 	if top == 0 || !d.Width.Valid() {
 		return nil

@@ -54,7 +54,7 @@ func (d *curvatureDocument) page() report.Page {
 // eigenvalueSection has the ends of the spectrum and its density.
 func (d *curvatureDocument) eigenvalueSection() report.Section {
 	s := report.Section{ID: "eigenvalues", Title: "Eigenvalues", Table: &report.Table{Columns: []string{"eigenvalue", "value (energy/θ²)", "residual (energy/θ²)", "of the population (energy/θ²)"}}}
-	ends := report.BarChart{Caption: "The largest and the smallest eigenvalues, with their residuals as errors.", Axis: "eigenvalue (energy/θ²)"}
+	ends := report.BarChart{Caption: "The largest and the smallest eigenvalues, with twice their residuals as errors.", Axis: "eigenvalue (energy/θ²)"}
 	for i, e := range append(d.Top[:len(d.Top):len(d.Top)], d.Bottom...) {
 		name, population := fmt.Sprintf("largest %d", i+1), "–"
 		if i < len(d.TopPopulation) {
@@ -63,16 +63,20 @@ func (d *curvatureDocument) eigenvalueSection() report.Section {
 		if i >= len(d.Top) {
 			name = fmt.Sprintf("smallest %d", i-len(d.Top)+1)
 		}
-		ends.Readings = append(ends.Readings, thermo.Reading{Group: name, Value: e.Value, StdErr: e.Residual / 2})
+		ends.Readings = append(ends.Readings, thermo.Reading{Group: name, Value: e.Value, StdErr: e.Residual})
 		s.Table.Rows = append(s.Table.Rows, []string{name, fmt.Sprintf("%.6g", e.Value), fmt.Sprintf("%.1e", e.Residual), population})
 	}
 	s.Charts = []report.Chart{ends}
 	if len(d.Density) > 0 {
+		floor := 0.0 // the tails of what smooths say nothing
+		for _, p := range d.Density {
+			floor = max(floor, 1e-5*p.Y)
+		}
 		line := report.Line{Name: "density", Hotness: 0.8}
 		for _, p := range d.Density {
-			line.X, line.Y, line.Band = append(line.X, p.X), append(line.Y, p.Y), append(line.Band, (p.High-p.Low)/2)
+			line.X, line.Y, line.Band = append(line.X, p.X), append(line.Y, max(floor, p.Y)), append(line.Band, (p.High-p.Low)/2)
 		}
-		s.Charts = append(s.Charts, report.LineChart{Caption: fmt.Sprintf("Density of all eigenvalues, smoothed over %.3g; the band is that of the random probes.", d.DensityWidth),
+		s.Charts = append(s.Charts, report.LineChart{Caption: fmt.Sprintf("Density of all eigenvalues, smoothed over %.3g; the band is that of the random probes. Less than 10⁻⁵ of the greatest is drawn as that.", d.DensityWidth),
 			X: "eigenvalue (energy/θ²)", Y: "density (θ²/energy)", LogY: true, Lines: []report.Line{line}})
 	}
 	return s

@@ -168,7 +168,7 @@ func (d *decodeDocument) page() report.Page {
 		Figures: []report.Figure{report.FigureOf("freezing temperature", d.Freezing.Temperature), report.FigureOf("spread of the logits", d.Freezing.Spread)},
 		Sections: []report.Section{{Title: "Effective number of tokens",
 			Text: fmt.Sprintf("exp(entropy) of softmax(z/T), mean over the positions. The vocabulary freezes below T = %.4g, where normal logits would leave it to a few tokens.", d.Freezing.Temperature.Value),
-			Charts: []report.Chart{report.LineChart{Caption: "With two standard errors.", X: "temperature (1)", Y: "effective tokens (count)", LogX: true, LogY: true,
+			Charts: []report.Chart{report.LineChart{Caption: "Effective number of tokens against temperature, with two standard errors.", X: "temperature (1)", Y: "effective tokens (count)", LogX: true, LogY: true,
 				Lines: []report.Line{measured, normal}}}}},
 	}
 	if t := d.Temperature; t != nil {

@@ -219,7 +219,11 @@ func (d *driftDocument) page() report.Page {
 		Facts:    []report.Fact{{Label: "p-values", Value: fmt.Sprintf("%d permutations; whole comparison %.2g", d.Draws, d.P)}},
 		Sections: []report.Section{{Title: "What the system sees", Charts: []report.Chart{signals, entropies}, Table: &views}}}
 	if len(d.Layers) > 0 {
-		page.Sections = append(page.Sections, report.Section{Title: "What its layers feel", Table: &layers})
+		heats := report.BarChart{Caption: "Shift of the heat θ·g of every layer, with two bootstrap errors.", Axis: "heat shift (energy)"}
+		for _, l := range d.Layers {
+			heats.Readings = append(heats.Readings, thermo.Reading{Group: "layer " + l.Name, Value: l.Heat.Value, StdErr: l.Heat.StdErr})
+		}
+		page.Sections = append(page.Sections, report.Section{ID: "layers", Title: "What its layers feel", Charts: []report.Chart{heats}, Table: &layers})
 	}
 	return page
 }

@@ -92,6 +92,15 @@ type planSetting struct {
 	Reached      int      `json:"reached"`
 }
 
+// energy is that of a setting which reaches the target.
+func (s planSetting) energy() thermo.Reading {
+	r := thermo.Reading{Value: *s.Energy, StdErr: math.NaN()}
+	if s.EnergyStdErr != nil {
+		r.StdErr = *s.EnergyStdErr
+	}
+	return r
+}
+
 // A planMissing is a setting that was not measured.
 type planMissing struct {
 	Batch int     `json:"batch_size"`
@@ -189,9 +198,6 @@ func errorOf(x float64, stderr *float64) string {
 	if stderr == nil {
 		return fmt.Sprintf("%.4g ± ?", x)
 	}
-	if *stderr == 0 {
-		return fmt.Sprintf("%.4g", x)
-	}
 	return thermo.FormatError(x, *stderr)
 }
 
@@ -251,19 +257,20 @@ func (d *planDocument) page() report.Page {
 	for _, j := range d.Jobs {
 		line := report.Line{Name: "frontier", Hotness: 0.1}
 		for _, s := range j.Frontier {
-			line.X, line.Y = append(line.X, *s.Time), append(line.Y, *s.Energy)
+			line.Add(*s.Time, s.energy())
 		}
 		others := report.Line{Name: "other settings", Hotness: 0.5, Dots: true}
 		for _, s := range j.Settings {
 			if s.Reached == s.Runs && *s.Time <= 2**j.Baseline.Time && *s.Energy <= 2**j.Baseline.Energy {
-				others.X, others.Y = append(others.X, *s.Time), append(others.Y, *s.Energy)
+				others.Add(*s.Time, s.energy())
 			}
 		}
-		dots := report.Line{Name: "baseline", Hotness: 0.9, Dots: true, X: []float64{*j.Baseline.Time}, Y: []float64{*j.Baseline.Energy}}
+		dots := report.Line{Name: "baseline", Hotness: 0.9, Dots: true}
+		dots.Add(*j.Baseline.Time, j.Baseline.energy())
 		table := j.table()
 		page.Sections = append(page.Sections, report.Section{Title: fmt.Sprintf("%s, %s", j.Dataset, j.Network), Table: &table,
 			Text:   fmt.Sprintf("Batch size alone saves %.1f %%, the limit alone %.1f %%.", 100*j.BatchOnly, 100*j.LimitOnly),
-			Charts: []report.Chart{report.LineChart{Caption: "Settings up to twice the baseline's time and energy, and the frontier: those that no other beats in both.", X: "time (s)", Y: "energy (J)", Lines: []report.Line{others, line, dots}}}})
+			Charts: []report.Chart{report.LineChart{Caption: "Settings up to twice the baseline's time and energy, and the frontier: those that no other beats in both. Bands and bars: two standard errors over the runs.", X: "time (s)", Y: "energy (J)", Lines: []report.Line{others, line, dots}}}})
 	}
 	return page
 }

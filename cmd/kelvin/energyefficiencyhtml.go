@@ -15,7 +15,11 @@ func (d *spendingDocument) page(h *power.History, traces []power.Trace) report.P
 	for _, step := range h.Step {
 		loss.X = append(loss.X, float64(step))
 	}
-	falls := report.LineChart{Caption: "Loss of the minibatches along the run.", X: "step (count)", Y: fmt.Sprintf("loss (%s)", d.unit()), LogY: true, Lines: []report.Line{loss}}
+	axis := "loss (loss)"
+	if d.nats {
+		axis = "loss (nat)"
+	}
+	falls := report.LineChart{Caption: "Loss of the minibatches along the run.", X: "step (count)", Y: axis, LogY: true, Lines: []report.Line{loss}}
 	if d.Stopped {
 		falls.Marks = []report.Mark{{Name: "no longer falling", From: float64(d.StopStep), To: float64(d.LastStep)}}
 	}
@@ -44,7 +48,7 @@ func (d *spendingDocument) page(h *power.History, traces []power.Trace) report.P
 	} {
 		value := "–"
 		if !math.IsNaN(q.r.Value) {
-			value = thermo.FormatError(q.r.Value, q.r.StdErr) + " " + q.r.Unit
+			value = thermo.Reading{Value: q.r.Value, StdErr: q.r.StdErr, Unit: q.r.Unit}.String()
 		}
 		table.Rows = append(table.Rows, []string{q.name, value, q.r.Invalid})
 		if q.r.Unit == "J" {

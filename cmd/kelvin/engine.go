@@ -227,7 +227,14 @@ func (d *engineDocument) page() report.Page {
 		}
 	}
 	lines.Lines = append(lines.Lines, working)
-	table := d.table()
+	table, rest := d.table(), report.Table{} // all columns would be too wide for a page
+	const most = 9
+	rest.Columns = append([]string{"layer"}, table.Columns[most:]...)
+	table.Columns = table.Columns[:most]
+	for i, row := range table.Rows {
+		rest.Rows = append(rest.Rows, append([]string{row[0]}, row[most:]...))
+		table.Rows[i] = row[:most]
+	}
 	page := report.Page{
 		Title:    "Heat engine of " + d.Model,
 		Lead:     fmt.Sprintf("A type %s engine: its activations together keep %.3g of the signal energy that enters them.", d.Type, 1-d.Cascade),
@@ -239,7 +246,7 @@ func (d *engineDocument) page() report.Page {
 		page.Sections = append([]report.Section{{Title: "Signal energy", Charts: []report.Chart{flow}}}, page.Sections...)
 		page.Sections = append(page.Sections, report.Section{Title: "Working points", Charts: []report.Chart{lines, points}})
 	}
-	page.Sections = append(page.Sections, report.Section{Title: "Temperatures", Charts: []report.Chart{temperatures}})
+	page.Sections = append(page.Sections, report.Section{ID: "temperatures", Title: "Temperatures", Charts: []report.Chart{temperatures}, Table: &rest})
 	return page
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math"
-	"strings"
 
 	"github.com/kelvin-ml/kelvin/ising"
 	"github.com/kelvin-ml/kelvin/report"
@@ -14,18 +13,18 @@ import (
 func (d isingLearnDocument) page() report.Page {
 	output := report.LineChart{Caption: "Where the mean output crosses one half is the network's critical temperature. Bands: two standard errors over seeds.",
 		X: "temperature (J/k_B)", Y: "mean output, probability of ordered (1)"}
-	magnetisation := report.LineChart{Caption: "The mean magnetisation of the same test configurations, and where it crosses the network's threshold m* (dots).",
+	magnetisation := report.LineChart{Caption: "The mean magnetisation of the same test configurations, and where it crosses the network's threshold m* (dots). Bands: two standard errors over seeds.",
 		X: "temperature (J/k_B)", Y: "mean |magnetisation| per spin (1)"}
 	table := report.Table{Columns: []string{"size (spins)", "Tc (J/k_B)", "Tc, two units (J/k_B)", "threshold m* (1)", "T where ⟨|m|⟩ = m* (J/k_B)", "weight cv (1)", "counting (1)", "symmetry (1)", "PCA cosine (1)"}}
 	for i, l := range d.Sizes {
 		heat := float64(i) / float64(max(1, len(d.Sizes)-1))
 		name := fmt.Sprintf("L = %d", l.Size)
-		band := make([]float64, len(l.Curve.OutputErr))
-		for k, e := range l.Curve.OutputErr {
-			band[k] = 2 * e
+		out, m := report.Line{Name: name, Hotness: heat}, report.Line{Name: name, Hotness: heat}
+		for k, t := range l.Curve.Temperature {
+			out.Add(t, thermo.Reading{Value: l.Curve.Output[k], StdErr: l.Curve.OutputErr[k]})
+			m.Add(t, thermo.Reading{Value: l.Curve.AbsM[k], StdErr: l.Curve.AbsMErr[k]})
 		}
-		output.Lines = append(output.Lines, report.Line{Name: name, X: l.Curve.Temperature, Y: l.Curve.Output, Band: band, Hotness: heat})
-		magnetisation.Lines = append(magnetisation.Lines, report.Line{Name: name, X: l.Curve.Temperature, Y: l.Curve.AbsM, Hotness: heat})
+		output.Lines, magnetisation.Lines = append(output.Lines, out), append(magnetisation.Lines, m)
 		if l.ThresholdTc > 0 {
 			magnetisation.Lines = append(magnetisation.Lines, report.Line{X: []float64{float64(l.ThresholdTc)}, Y: []float64{float64(l.Threshold)}, Dots: true, Hotness: heat})
 		}
@@ -37,7 +36,7 @@ func (d isingLearnDocument) page() report.Page {
 	output.Marks, magnetisation.Marks = []report.Mark{exact}, []report.Mark{exact}
 	page := report.Page{
 		Title: "The critical temperature of the Ising model, learned",
-		Facts: []report.Fact{{Label: "networks", Value: fmt.Sprintf("%d a size, weight decay %g", d.Seeds, d.Decay)}, {Label: "gap", Value: fmt.Sprint(d.Gap)}},
+		Facts: []report.Fact{{Label: "networks", Value: fmt.Sprintf("%d a size, weight decay %g", d.Seeds, d.Decay)}, {Label: "gap", Value: fmt.Sprintf("%g J/k_B", d.Gap)}},
 		Figures: []report.Figure{
 			{Label: "critical temperature, extrapolated to infinite size", Value: isingReading(d.Extrapolated), Unit: "J/k_B", Note: fmt.Sprintf("exact: %.6f", d.Exact)},
 		},
@@ -80,7 +79,7 @@ func isingRunPage(s *ising.Simulation) report.Page {
 			line.Add(p.Temperature, q.of(p))
 			table.Rows[i] = append(table.Rows[i], cell(q.of(p)))
 		}
-		chart := report.LineChart{Caption: strings.ToUpper(q.name[:1]) + q.name[1:] + ", with two standard errors.", X: "temperature (J/k_B)", Y: axis, Lines: []report.Line{line}}
+		chart := report.LineChart{Caption: upperFirst(q.name) + ", with two standard errors.", X: "temperature (J/k_B)", Y: axis, Lines: []report.Line{line}}
 		if law := isingLaw(q.law, points); q.law != nil && (exact || q.unit == "J/k_B") && len(law.X) > 0 {
 			chart.Lines = append([]report.Line{law}, chart.Lines...)
 		}
@@ -91,7 +90,7 @@ func isingRunPage(s *ising.Simulation) report.Page {
 	}
 	return report.Page{
 		Title: fmt.Sprintf("Ising model, %s lattice, %d×%d spins", c.Model.Lattice, c.Model.Size, c.Model.Size),
-		Lead:  "Exact: of the finite torus (Kaufman 1949). The measured temperature is read off the final spins alone. In brackets: not valid.",
+		Lead:  "Exact: of the finite torus (Kaufman 1949). The measured temperature is read off the final spins alone. Where errors are not known, values are in brackets and dots have no bars.",
 		Facts: []report.Fact{{Label: "model", Value: fmt.Sprintf("J = %g, H = %g", c.Model.Coupling, c.Model.Field)},
 			{Label: "simulation", Value: fmt.Sprintf("%s, %d replicas, %d sweeps", c.Algorithm, c.Replicas, max(0, s.Done()-c.Warmup))}},
 		Sections: []report.Section{{ID: "points", Title: "Measured", Table: table}, {ID: "curves", Title: "Against temperature", Charts: charts}},

@@ -30,7 +30,7 @@ func (d *llcDocument) page() report.Page {
 			{Label: "chains", Value: fmt.Sprintf("%d × %d draws after %d steps of warm-up, the first %d left out", d.Chains, d.Draws, d.Warmup, d.BurnIn)},
 		},
 		Figures: []report.Figure{report.FigureOf("learning coefficient", d.LLC),
-			{Label: "loss at the weights", Value: fmt.Sprintf("%.6g", d.Loss), Unit: "loss"}, report.FigureOf("loss in the chains", d.MeanLoss)},
+			{Label: "loss at the weights", Value: fmt.Sprintf("%.6g", d.Loss), Unit: "loss"}, {Label: "loss in the chains", Value: thermo.FormatError(d.MeanLoss.Value, d.MeanLoss.StdErr), Unit: "loss"}},
 		Findings: d.Findings,
 		Sections: []report.Section{
 			{ID: "layers", Title: "Learning coefficients", Charts: []report.Chart{bars}, Table: table},

@@ -36,6 +36,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	root := newRootCommand()
 	root.SetArgs(args)
+	root.Annotations = map[string]string{commandAnnotation: commandLine(args)}
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)

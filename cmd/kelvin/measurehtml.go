@@ -105,7 +105,7 @@ func (d *measureDocument) thermometerSection() report.Section {
 		if t.ESS > 0 {
 			ess = strconv.FormatFloat(t.ESS, 'f', 0, 64)
 		}
-		table.Rows = append(table.Rows, []string{t.Name, thermo.FormatError(t.Value, t.StdErr) + " " + t.Unit, ess, t.Invalid})
+		table.Rows = append(table.Rows, []string{t.Name, thermo.Reading{Value: t.Value, StdErr: t.StdErr, Unit: t.Unit}.String(), ess, t.Invalid})
 		if t.Name == "virial" || t.Name == "kinetic" || t.Name == "sgd noise" {
 			chart.Readings = append(chart.Readings, t)
 		}

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/kelvin-ml/kelvin/report"
 )
@@ -43,36 +42,29 @@ func madeBy(cmd *cobra.Command, page report.Page) report.Page {
 	if seed := cmd.Flags().Lookup("seed"); seed != nil {
 		page.Facts = append(page.Facts, report.Fact{Label: "seed", Value: seed.Value.String()})
 	}
-	page.Facts = append(page.Facts, report.Fact{Label: "command", Value: commandLine(cmd)})
+	page.Facts = append(page.Facts, report.Fact{Label: "command", Value: cmd.Root().Annotations[commandAnnotation]})
 	return page
 }
 
-// commandLine is what to type for the same result. Addresses of webhooks are
+// commandLine writes arguments as a shell reads them. Addresses of webhooks are
 // secrets, and are left out.
-func commandLine(cmd *cobra.Command) string {
-	words := append(strings.Fields(cmd.CommandPath()), cmd.Flags().Args()...)
-	cmd.Flags().Visit(func(f *pflag.Flag) {
-		values := []string{f.Value.String()}
-		if list, ok := f.Value.(pflag.SliceValue); ok {
-			values = list.GetSlice()
-		}
-		for _, v := range values {
-			switch {
-			case f.Name == "webhook":
-			case f.Value.Type() == "bool" && v == "true":
-				words = append(words, "--"+f.Name)
-			default:
-				words = append(words, "--"+f.Name, v)
-			}
-		}
-	})
-	for i, w := range words {
-		if !plainWord.MatchString(w) {
-			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+func commandLine(args []string) string {
+	words := []string{"kelvin"}
+	for i, w := range args {
+		switch {
+		case w == "--webhook" || strings.HasPrefix(w, "--webhook="):
+		case i > 0 && args[i-1] == "--webhook":
+		case !plainWord.MatchString(w):
+			words = append(words, "'"+strings.ReplaceAll(w, "'", `'\''`)+"'")
+		default:
+			words = append(words, w)
 		}
 	}
 	return strings.Join(words, " ")
 }
+
+// commandAnnotation is where the root command keeps what was typed.
+const commandAnnotation = "command"
 
 // plainWord is what a shell takes as it is.
 var plainWord = regexp.MustCompile(`^[\pL\pN_@%+=:,./-]+$`)

@@ -58,6 +58,7 @@ var pageCases = []string{
 	"collapse phase --classes 2 --samples 200 --steps 5",
 	"collapse monitor gen0.jsonl gen1.jsonl",
 	"theory efficiency --q 2",
+	"theory efficiency --q 2 --activation tanh",
 	"theory linear --in model.json",
 	"theory softmax --classes 1000 --spread 3",
 }
@@ -250,7 +251,7 @@ var inBrackets = regexp.MustCompile(`\S.* \(([^()]+)\)$`)
 
 func hasUnit(title string) bool {
 	m := inBrackets.FindStringSubmatch(title)
-	return m != nil && (slices.Contains(units, m[1]) || slices.Contains([]string{"energy units", "own unit", "unit of the row", "as recorded", "unit of loss"}, m[1]))
+	return m != nil && (slices.Contains(units, m[1]) || slices.Contains([]string{"energy units", "own unit", "unit of the row", "as recorded"}, m[1]))
 }
 
 // pageOpener starts Chromium and returns what opens a page in it, which must show so

@@ -31,7 +31,7 @@ func (d spectrumDocument) section() report.Section {
 		Title: d.Checkpoint,
 		Text:  fmt.Sprintf("%d matrices: %d with a power-law tail, %d like random matrices.", d.Summary.Matrices, d.Summary.PowerLaws, d.Summary.Random),
 		Table: &report.Table{
-			Columns: []string{"matrix", "shape", "‖W‖F (θ)", "σ max (θ)", "stable rank (1)", "entropy (nat)", "outliers (count)", "alpha (1)", "p (1)", ""},
+			Columns: []string{"matrix", "shape", "‖W‖F (θ)", "σ max (θ)", "stable rank (1)", "entropy (nat)", "outliers (count)", "alpha (1)", "p (1)", "why no alpha"},
 			Words:   map[int]bool{1: true, 9: true},
 		},
 	}

@@ -42,5 +42,8 @@ export function ago(time: number, now: number): string {
   return new Date(time * 1000).toISOString().slice(0, 10);
 }
 
+/** Whether the numbers of an axis count things, and are whole: its unit says so. */
+export const whole = (title: string) => title.endsWith('(count)');
+
 /** Text of numbers with true minus signs. */
 export const minus = (s: string) => s.replace(/(^|[\s(])-(?=[\d.])/g, '$1−');
