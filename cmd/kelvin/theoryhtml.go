@@ -12,19 +12,19 @@ import (
 // efficiencyPage draws the work efficiency of activations against the signal.
 func efficiencyPage(rows []efficiencyDocument) report.Page {
 	bars := report.BarChart{Caption: fmt.Sprintf("Work efficiency of Gaussian signals of energy q = %g.", rows[0].Q), Axis: "work efficiency η (1)"}
-	var charts []report.Chart
 	table := &report.Table{Columns: []string{"activation", "efficiency (1)", "engine", "regime", "gain (1)"}, Words: map[int]bool{2: true, 3: true}}
 	for _, r := range rows {
 		bars.Readings = append(bars.Readings, thermo.Reading{Group: r.Activation, Value: r.shown()})
 		table.Rows = append(table.Rows, []string{r.Activation, fmt.Sprintf("%.6g", r.shown()), "type " + string(r.Type), string(r.Regime), fmt.Sprintf("%.6g", r.Gain)})
 	}
+	charts := []report.Chart{bars}
 	if len(rows) == 1 { // curves of many are not to be told apart
-		charts = append(charts, report.LineChart{Caption: "Against the signal energy: level where the engine is of type I.", X: "signal energy q = ⟨z²⟩ (signal²)", Y: "work efficiency η (1)", LogX: true,
-			Lines: []report.Line{efficiencyCurve(rows[0].Activation, 0.8)}, Marks: []report.Mark{{Name: fmt.Sprintf("q = %g", rows[0].Q), From: rows[0].Q, To: rows[0].Q}}})
+		charts = []report.Chart{report.LineChart{Caption: "Work efficiency of Gaussian signals, against the signal energy: level where the engine is of type I.", X: "signal energy q = ⟨z²⟩ (signal²)", Y: "work efficiency η (1)", LogX: true,
+			Lines: []report.Line{efficiencyCurve(rows[0].Activation, 0.8)}, Marks: []report.Mark{{Name: fmt.Sprintf("q = %g", rows[0].Q), From: rows[0].Q, To: rows[0].Q}}}}
 	}
 	return report.Page{Title: "Work efficiency of activations", Lead: "η = 1 − ⟨φ(z)²⟩/⟨z²⟩. Initial weights of standard deviation gain/√fan_in keep the signal at q.",
 		Facts:    []report.Fact{{Label: "signal energy", Value: fmt.Sprintf("q = %g", rows[0].Q)}},
-		Sections: []report.Section{{ID: "activations", Title: "Activations", Charts: append(charts, bars), Table: table}}}
+		Sections: []report.Section{{ID: "activations", Title: "Activations", Charts: charts, Table: table}}}
 }
 
 // linearPage compares the exact states of a linear model with their limits.
