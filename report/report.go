@@ -56,13 +56,16 @@ func FigureOf(label string, r thermo.Reading) Figure {
 }
 
 // A Section is a chapter of the page: text, then charts, then a table. Findings
-// link to the first row of a table or chart that has the name of their group.
+// link to the first row of a table or chart that has the name of their group, or
+// else to the section that shows them: the first with a chart, unless another says
+// so.
 type Section struct {
-	ID     string  `json:"id,omitempty"` // anchor
-	Title  string  `json:"title"`
-	Text   string  `json:"text,omitempty"`
-	Charts []Chart `json:"charts,omitempty"`
-	Table  *Table  `json:"table,omitempty"`
+	ID     string   `json:"id,omitempty"` // anchor
+	Title  string   `json:"title"`
+	Text   string   `json:"text,omitempty"`
+	Shows  []string `json:"shows,omitempty"` // IDs of findings
+	Charts []Chart  `json:"charts,omitempty"`
+	Table  *Table   `json:"table,omitempty"`
 }
 
 // WriteFile writes the page to path, whole or not at all.

@@ -370,7 +370,7 @@ func (d *calibrateDocument) page() report.Page {
 			{Title: "Reliability", Text: "On the diagonal the classifier is as sure as it is right; below it, too sure.",
 				Charts: []report.Chart{report.Reliability("Logits as they are.", bins(d.Reliability.Before)),
 					report.Reliability("Logits divided by the temperature.", bins(d.Reliability.After))}},
-			{Title: "Classes", Charts: []report.Chart{classes}},
+			{Title: "Classes", Shows: []string{"classes-differ"}, Charts: []report.Chart{classes}},
 		},
 	}
 	return page

@@ -34,8 +34,8 @@ func (d *llcDocument) page() report.Page {
 		Findings: d.Findings,
 		Sections: []report.Section{
 			{ID: "layers", Title: "Learning coefficients", Charts: []report.Chart{bars}, Table: table},
-			{ID: "energy", Title: "Chains", Charts: []report.Chart{traceChart("The energy along the chains, without the burn-in.", "energy (energy units)", energyTraces(d.chains))}},
-			{ID: "thermometers", Title: "Thermometers", Charts: []report.Chart{thermometers}},
+			{ID: "energy", Title: "Chains", Shows: []string{"not-settled", "not-mixed", "few-draws", "divergences", "low-bfmi", "shallow-trees", "not-a-minimum"}, Charts: []report.Chart{traceChart("The energy along the chains, without the burn-in.", "energy (energy units)", energyTraces(d.chains))}},
+			{ID: "thermometers", Title: "Thermometers", Shows: []string{"too-hot", "too-cold"}, Charts: []report.Chart{thermometers}},
 		},
 	}
 	if d.Interrupted {

@@ -83,7 +83,7 @@ func (d *measureDocument) engineSection() report.Section {
 			ofUnits(l.Dead, l.Units), ofUnits(l.Saturated, l.Units)})
 		efficiency.Readings = append(efficiency.Readings, named(l.Efficiency, "layer "+l.Name))
 	}
-	s := report.Section{ID: "engine", Title: "Heat engine", Table: table,
+	s := report.Section{ID: "engine", Title: "Heat engine", Table: table, Shows: []string{"signal-energy"},
 		Text: fmt.Sprintf("All activations in a row keep %.3g of the signal energy that enters them.", 1-d.Global.Cascade)}
 	if len(efficiency.Readings) == 0 {
 		s.Table, s.Text = nil, "The network has no activations: no engine."
@@ -110,7 +110,7 @@ func (d *measureDocument) thermometerSection() report.Section {
 			chart.Readings = append(chart.Readings, t)
 		}
 	}
-	s := report.Section{ID: "thermometers", Title: "Thermometers", Table: table,
+	s := report.Section{ID: "thermometers", Title: "Thermometers", Table: table, Shows: []string{"equilibrium", "calibration"},
 		Text: fmt.Sprintf("Zeroth law: %s. %s.", d.ZerothLaw.Verdict, d.ZerothLaw.Reason)}
 	if len(chart.Readings) > 1 {
 		s.Charts = []report.Chart{chart}
@@ -130,7 +130,7 @@ func (d *measureDocument) runSection() (section report.Section, ok bool) {
 		points, err = index.Series("", "loss")
 	}
 	if err != nil {
-		return report.Section{ID: "run", Title: "The run", Text: "Its records cannot be read: " + err.Error() + "."}, true
+		return report.Section{ID: "run", Title: "The run", Shows: []string{"not-stationary"}, Text: "Its records cannot be read: " + err.Error() + "."}, true
 	}
 	if len(points) == 0 {
 		return section, false
@@ -140,5 +140,5 @@ func (d *measureDocument) runSection() (section report.Section, ok bool) {
 		line.X, line.Y = append(line.X, float64(p.Step)), append(line.Y, p.Value)
 	}
 	chart := report.LineChart{Caption: "Energy of every tenth minibatch along the run.", X: "step (count)", Y: "energy (loss)", LogY: true, Lines: []report.Line{line}}
-	return report.Section{ID: "run", Title: "The run", Charts: []report.Chart{chart}}, true
+	return report.Section{ID: "run", Title: "The run", Shows: []string{"not-stationary"}, Charts: []report.Chart{chart}}, true
 }

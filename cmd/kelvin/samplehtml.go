@@ -59,7 +59,7 @@ func (d sampleDocument) mixing(r *sampleResult) report.Section {
 	}
 	sort.SliceStable(order, func(a, b int) bool { return rhat(order[a]) > rhat(order[b]) })
 	order = order[:min(len(order), mostTraced)]
-	s := report.Section{ID: "mixing", Title: "Mixing", Text: fmt.Sprintf("The %d of %d parameters with the largest R-hat. Ranks are those among the draws of all chains: "+
+	s := report.Section{ID: "mixing", Title: "Mixing", Shows: []string{"not-mixed", "few-draws"}, Text: fmt.Sprintf("The %d of %d parameters with the largest R-hat. Ranks are those among the draws of all chains: "+
 		"where the chains agree, every chain has the same share of every rank, up to noise.", len(order), len(d.Parameters))}
 	for _, i := range order {
 		p := d.Parameters[i]
@@ -75,7 +75,7 @@ func (d sampleDocument) thermometers() report.Section {
 	for _, t := range d.Thermometers {
 		table.Rows = append(table.Rows, []string{t.Name, thermo.FormatError(t.Value, t.StdErr), strconv.FormatFloat(t.ESS, 'f', 0, 64), t.Invalid})
 	}
-	return report.Section{ID: "thermometers", Title: "Thermometers", Charts: []report.Chart{thermometerChart(d.Temperature, d.Thermometers)}, Table: table}
+	return report.Section{ID: "thermometers", Title: "Thermometers", Shows: []string{"too-hot", "too-cold"}, Charts: []report.Chart{thermometerChart(d.Temperature, d.Thermometers)}, Table: table}
 }
 
 func (p *temperingSummary) section() report.Section {

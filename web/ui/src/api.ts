@@ -15,7 +15,8 @@ export interface Layers { layers: string[]; curves: Curve[] }
 export interface Reading { value: number | null; stderr: number | null; unit: string; valid: boolean; reason: string }
 export interface Transition { first: number; last: number; kind: string; driven: string; p: number; latent_heat: Reading; changes: { name: string; layer: string; before: Reading; after: Reading; kind: string; p: number }[] }
 export interface Transitions { transitions: Transition[]; looked_at: number; reason: string }
-export interface Spectra { step: number; text: string; charts: ChartDocument[]; table: TableDocument }
+export interface Matrix { name: string; spectral_norm: Reading; stable_rank: Reading; entropy: Reading; alpha: Reading }
+export interface Spectra { step: number; text: string; matrices: Matrix[]; charts: ChartDocument[]; table: TableDocument }
 export interface Spending { figures: { label: string; value: string; unit?: string; note?: string }[]; charts: ChartDocument[]; reason: string }
 
 /** What a report has inside instead of a server: a page, or a run and documents by their path. */

@@ -13,8 +13,8 @@ export interface PlotDocument {
 }
 export type ChartDocument = BarsDocument | HeatMapDocument | FlowDocument | GanttDocument | FloorDocument | PlotDocument;
 export interface TableDocument { columns: string[]; words: boolean[]; rows: string[][]; heat?: Value[] }
-export interface FindingDocument { severity: 'info' | 'warning' | 'critical'; group?: string; what: string; evidence: string; change: string }
+export interface FindingDocument { id?: string; severity: 'info' | 'warning' | 'critical'; group?: string; what: string; evidence: string; change: string }
 export interface PageDocument {
   title: string; lead?: string; facts?: { label: string; value: string }[]; figures?: { label: string; value: string; unit?: string; note?: string }[];
-  findings: FindingDocument[] | null; sections: { id?: string; title: string; text?: string; charts?: ChartDocument[]; table?: TableDocument }[];
+  findings: FindingDocument[] | null; sections: { id?: string; title: string; text?: string; shows?: string[]; charts?: ChartDocument[]; table?: TableDocument }[];
 }
