@@ -259,6 +259,76 @@ func TestThousandRuns(t *testing.T) {
 	until(t, ctx, `document.querySelector('h1').innerText == 'sweep-3/seed-4' && document.querySelectorAll('.uplot').length >= 1`)
 }
 
+// TestFindings follows the findings of the monitor to the pictures that show them,
+// and there by their address alone.
+func TestFindings(t *testing.T) {
+	ctx := browser(t)
+	root := t.TempDir()
+	r, err := run.Create(filepath.Join(root, "ill"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for step := range int64(400) {
+		loss := 0.5 + 0.01*math.Sin(float64(step))
+		if step >= 395 {
+			loss = math.Inf(1)
+		}
+		records := []run.Record{{Step: step, Time: 1e9 + float64(step), Kind: run.KindStep, Values: map[string]float64{"loss": loss}}}
+		for i, layer := range []string{"a", "b", "c"} {
+			records = append(records, run.Record{Step: step, Time: 1e9 + float64(step), Kind: run.KindLayer, Layer: layer, Values: map[string]float64{
+				"parameters": 100, "virial": -1, "energy_in": math.Pow(0.01, float64(i)), "energy_out": math.Pow(0.01, float64(i)) / 2, "dead": 0.4 * float64(i), "saturated": 0}})
+		}
+		for _, record := range records {
+			if err := r.Append(record); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	address, _ := serve(t, root, "127.0.0.1:0", "")
+	do(t, ctx, chromedp.Navigate("http://"+address+"/"))
+	until(t, ctx, `document.querySelector('tbody abbr')?.innerText == 'passing'`)
+	page := "http://" + address + "/#/run/ill"
+	for _, c := range []struct{ finding, at, shows string }{
+		{"diverged", "at=curve-loss", `document.querySelector('#curve-loss.pointed figure')`},
+		{"of its units are dead", "at=map&map=dead&layer=c", `document.querySelector('#map.pointed .outline') && document.querySelector('#map .picked').innerText == 'c'`},
+		{"signal energy", "at=map&map=energy_in", `document.querySelector('#map.pointed figcaption').innerText.includes('Signal energy in')`},
+	} {
+		do(t, ctx, chromedp.Navigate("about:blank"), chromedp.Navigate(page))
+		until(t, ctx, `document.querySelector('#curve-loss .uplot') && document.querySelector('#map canvas')`)
+		link := fmt.Sprintf(`[...document.querySelectorAll('.finding')].filter((f) => f.innerText.includes(%q))[0]?.querySelector('a')`, c.finding)
+		until(t, ctx, link)
+		js[bool](t, ctx, fmt.Sprintf("(%s.click(), true)", link))
+		inSight := fmt.Sprintf(`(%s) && (() => { const b = document.querySelector('.pointed').getBoundingClientRect(); return b.top < innerHeight && b.bottom > 0 })()`, c.shows)
+		until(t, ctx, inSight)
+		for want := range strings.SplitSeq(c.at, "&") {
+			until(t, ctx, fmt.Sprintf(`location.hash.includes(%q)`, want))
+		}
+		shot(t, ctx, "finding-"+strings.ReplaceAll(c.finding, " ", "-"))
+		href := js[string](t, ctx, "location.href")
+		do(t, ctx, chromedp.Navigate("about:blank"), chromedp.Navigate(href))
+		until(t, ctx, inSight)
+	}
+
+	// Every picture is saved, with its unit and the numbers that the server gives.
+	do(t, ctx, chromedp.Navigate("about:blank"), chromedp.Navigate(page))
+	until(t, ctx, `document.querySelectorAll('#map canvas, #curve-loss .uplot, #curve-temperature .uplot').length == 3`)
+	js[bool](t, ctx, `(window.saved = [], HTMLAnchorElement.prototype.click = function () { saved.push(this.download + ' ' + this.href.slice(0, 40) + ' ' + decodeURIComponent(this.href.includes('csv') ? this.href : '')) }, true)`)
+	js[bool](t, ctx, `([...document.querySelectorAll('#map .tools button, [id^=curve-] .tools button')].forEach((b) => b.click()), true)`)
+	saved := strings.Join(js[[]string](t, ctx, `saved`), "\n")
+	for _, want := range []string{"temperature-of-every-layer-along-the-run.png data:image/png", `"layer, temperature (energy/nat)",step 1,`, "\na,-0.01,", "energy.png data:image/png", "temperature.png data:image/png"} {
+		if !strings.Contains(saved, want) {
+			t.Errorf("saved nothing with %q: %s", want, saved)
+		}
+	}
+	csv := js[string](t, ctx, `document.querySelector('#curve-loss a.button').href`)
+	if status, text := ask(t, "GET", csv, ""); status != 200 || !strings.HasPrefix(text, "step,loss\n0,0.5\n1,0.508") {
+		t.Errorf("the CSV of the curve, status %d: %.100s", status, text)
+	}
+}
+
 // TestRich looks at transitions, spectra and energy, on the page and in its report.
 func TestRich(t *testing.T) {
 	ctx := browser(t)
@@ -286,6 +356,11 @@ func TestRich(t *testing.T) {
 	until(t, ctx, `document.body.innerText.includes('showing') && document.querySelectorAll('.uplot').length >= 3`)
 	js[bool](t, ctx, `(document.querySelector('#spectra').scrollIntoView(), true)`)
 	until(t, ctx, `document.querySelector('#spectra + div').innerText.includes('checkpoint of step 1000')`)
+
+	// The spectra of all checkpoints are a curve.
+	js[bool](t, ctx, `(() => { const s = [...document.querySelectorAll('#spectra + div select')].at(-1); s.value = 'stable_rank'; s.dispatchEvent(new Event('change', {bubbles: true})); return true })()`)
+	until(t, ctx, `location.hash.includes('along=stable_rank') && [...document.querySelectorAll('#spectra + div figure')].some((f) => f.innerText.includes('Stable rank of every matrix along the run') && f.querySelector('.uplot'))`)
+	shot(t, ctx, "spectra")
 
 	// A curve is read by keyboard, aloud; Escape shows all steps again.
 	js[bool](t, ctx, `(document.querySelector('.plot[role=img]').focus(), true)`)

@@ -22,6 +22,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
 	checked := origin.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w = &oneStatus{ResponseWriter: w}
 		s.count.requests.Add(1)
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)
@@ -54,6 +55,23 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		checked.ServeHTTP(w, r)
 	})
 }
+
+// A oneStatus keeps the first status: huma gives a second one where the client has
+// gone away in the middle of an answer.
+type oneStatus struct {
+	http.ResponseWriter
+	given bool
+}
+
+func (w *oneStatus) WriteHeader(status int) {
+	if !w.given {
+		w.given = true
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// Unwrap is for http.ResponseController.
+func (w *oneStatus) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // allowed reports whether a request brings the token.
 func (s *Server) allowed(r *http.Request) bool {

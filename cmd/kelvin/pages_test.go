@@ -328,6 +328,12 @@ func pageOpener(t *testing.T) func(t *testing.T, file string, charts, findings i
 			until(fmt.Sprintf(`document.querySelectorAll('figure').length == %d && document.querySelectorAll('.finding').length == %d`, charts, findings))
 		}
 		until(`[...document.querySelectorAll('figure')].every((f) => f.querySelector('canvas'))`)
+		for i := range findings { // each leads to what shows it
+			link := fmt.Sprintf(`document.querySelectorAll('.finding')[%d].querySelector('a')`, i)
+			until(link)
+			until(fmt.Sprintf(`(%s.click(), document.querySelector('section.pointed, .outline, tr.picked'))`, link))
+			until(`location.hash.length > 1`)
+		}
 		shot("light")
 		look("dark")
 		shot("dark")

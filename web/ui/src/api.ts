@@ -65,14 +65,29 @@ export async function get<T>(from: string, signal?: AbortSignal, waiting?: () =>
   }
 }
 
-/** Calls changed with the runs that changed (null: any may have), lost when the server is gone and again when it is back. */
+/**
+ * Calls changed with the runs that changed (null: any may have), lost when the server is gone and again when it is back.
+ * Only a page that is looked at listens: a browser has six connections to a server, and those of other tabs would use them up.
+ */
 export function listen(changed: (runs: string[] | null) => void, lost: (gone: boolean) => void): () => void {
   if (embedded) return () => {};
-  const source = new EventSource('api/changes');
-  let was = false;
-  source.addEventListener('hello', () => { lost(false); if (was) changed(null); was = false; });
-  source.addEventListener('runs', (e) => changed(JSON.parse((e as MessageEvent).data).runs ?? null));
-  let again: ReturnType<typeof setTimeout> | undefined;
-  source.onerror = () => { was = true; lost(true); if (source.readyState === EventSource.CLOSED) again = setTimeout(() => location.reload(), 3000); };
-  return () => { clearTimeout(again); source.close(); };
+  let source: EventSource | null = null, missed = false, again: ReturnType<typeof setTimeout> | undefined;
+  function open() {
+    if (source) return;
+    source = new EventSource('api/changes');
+    source.addEventListener('hello', () => { lost(false); if (missed) changed(null); missed = false; });
+    source.addEventListener('runs', (e) => changed(JSON.parse((e as MessageEvent).data).runs ?? null));
+    source.onerror = () => { missed = true; lost(true); if (source?.readyState === EventSource.CLOSED) again = setTimeout(() => location.reload(), 3000); };
+  }
+  function close() {
+    clearTimeout(again);
+    source?.close();
+    source = null;
+    missed = true;
+  }
+  const turn = (e?: globalThis.Event) => (document.hidden || e?.type === 'pagehide' ? close() : open());
+  const events = [[document, 'visibilitychange'], [window, 'pagehide'], [window, 'pageshow']] as const;
+  for (const [on, name] of events) on.addEventListener(name, turn);
+  turn();
+  return () => { for (const [on, name] of events) on.removeEventListener(name, turn); close(); };
 }
