@@ -274,6 +274,25 @@ func FuzzNPZ(f *testing.F) {
 	})
 }
 
+// An array is read by its name, in full precision; one that is not there has no shape.
+func TestOpenArray(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.npz")
+	want := []float64{1.0 / 3, -2, 5e300, 0, 1, 2}
+	if err := WriteArrays(path, []Array{{Name: "w", Shape: []int{2, 3}, Data: want}}); err != nil {
+		t.Fatal(err)
+	}
+	values, shape, err := OpenArray(path, "w")
+	if err != nil || cmp.Diff(want, values) != "" || cmp.Diff([]int{2, 3}, shape) != "" {
+		t.Errorf("got %v of shape %v, %v", values, shape, err)
+	}
+	if _, shape, err := OpenArray(path, "x"); shape != nil || err != nil {
+		t.Errorf("a missing array: shape %v, %v", shape, err)
+	}
+	if _, _, err := OpenArray(write(t, "bad.npz", []byte("no")), "x"); err == nil || !strings.Contains(err.Error(), "bad.npz: expected an npz file") {
+		t.Errorf("no archive: %v", err)
+	}
+}
+
 func FuzzCSV(f *testing.F) {
 	f.Add([]byte("a,label,b\n1,0,2\n3,4,5\n"))
 	f.Add([]byte("1,2.5\n\"3\",-4e3\n"))

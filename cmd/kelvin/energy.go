@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -184,7 +185,7 @@ func newPlanJob(j *power.Job) planJob {
 
 func (c planChoice) cells(name string) []string {
 	return []string{name, fmt.Sprint(c.Batch), fmt.Sprintf("%g", c.Limit), errorOf(*c.Energy, c.EnergyStdErr), errorOf(*c.Time, c.TimeStdErr),
-		errorOf(100*c.Saving, scaled(c.SavingStdErr, 100)), fmt.Sprintf("%+.1f", 100*c.TimeChange)}
+		errorOf(100*c.Saving, scaled(c.SavingStdErr, 100)), strings.ReplaceAll(fmt.Sprintf("%+.1f", 100*c.TimeChange), "-", "−")}
 }
 
 func scaled(x *float64, by float64) *float64 {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"strings"
 
@@ -21,7 +22,7 @@ type isingThermometerDocument struct {
 	Lattice          ising.Lattice  `json:"lattice"`
 	Size             int            `json:"size"`
 	Configurations   int            `json:"configurations"`
-	Temperature      thermo.Reading `json:"temperature"` // of all together; not valid where they were simulated at several
+	Temperature      thermo.Reading `json:"temperature"` // of all together; none where they were simulated at several
 	AbsMagnetisation float64        `json:"abs_magnetization"`
 	Points           []isingRead    `json:"points"`
 
@@ -76,8 +77,9 @@ func runIsingThermometer(cmd *cobra.Command, model ising.Model, path string, asJ
 	if err != nil {
 		return err
 	}
-	if model.Size = size; model.Validate() != nil {
-		return fmt.Errorf("reading %s: %w", path, model.Validate())
+	model.Size = size
+	if err := model.Validate(); err != nil {
+		return fmt.Errorf("reading %s: %w", path, err)
 	}
 	d := &isingThermometerDocument{Schema: schema, File: path, Lattice: model.Lattice, Size: size, model: model}
 	var all [][]int8
@@ -100,10 +102,8 @@ func runIsingThermometer(cmd *cobra.Command, model ising.Model, path string, asJ
 	}
 	d.Configurations, d.AbsMagnetisation, d.Temperature = len(all), meanAbsMagnetisation(all), d.Points[0].Temperature
 	if n := len(d.Points); n > 1 {
-		if d.Temperature, err = model.Temperature(all...); err != nil {
-			return fmt.Errorf("reading %s: %w", path, err)
-		}
-		d.Temperature.Invalid = fmt.Sprintf("the configurations were simulated at %d temperatures", n)
+		d.Temperature = thermo.Reading{Name: d.Temperature.Name, Unit: d.Temperature.Unit, Value: math.NaN(), StdErr: math.NaN(),
+			Invalid: fmt.Sprintf("the configurations were simulated at %d temperatures", n)}
 	}
 	if err := writePage(cmd, d.page); err != nil {
 		return err
