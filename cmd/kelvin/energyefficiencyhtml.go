@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/kelvin-ml/kelvin/power"
 	"github.com/kelvin-ml/kelvin/report"
@@ -37,7 +36,7 @@ func (d *spendingDocument) page(h *power.History, traces []power.Trace) report.P
 		watts.Marks = append(watts.Marks, report.Mark{From: g.From - h.Time[0], To: g.To - h.Time[0]})
 	}
 	joules := report.BarChart{Caption: "Energy, until the loss stopped falling and after that.", Axis: "energy (J)"}
-	table := &report.Table{Columns: []string{"quantity", "value and unit", "not valid because"}, Words: map[int]bool{1: true, 2: true}}
+	table := &report.Table{Columns: []string{"quantity", "value and unit"}, Words: map[int]bool{1: true}}
 	for _, q := range []struct {
 		name string
 		r    thermo.Reading
@@ -46,11 +45,7 @@ func (d *spendingDocument) page(h *power.History, traces []power.Trace) report.P
 		{"energy until it stopped falling", d.Fall}, {"energy after that", d.After}, {"price of loss removed", d.PerLoss},
 		{"entropy lost by the parameters", d.Bits}, {"price of entropy lost", d.PerBit}, {"that price, in Landauer's bounds", d.PerBitKT},
 	} {
-		value := "–"
-		if !math.IsNaN(q.r.Value) {
-			value = thermo.Reading{Value: q.r.Value, StdErr: q.r.StdErr, Unit: q.r.Unit}.String()
-		}
-		table.Rows = append(table.Rows, []string{q.name, value, q.r.Invalid})
+		table.Rows = append(table.Rows, []string{q.name, known(q.r)})
 		if q.r.Unit == "J" {
 			joules.Readings = append(joules.Readings, named(q.r, q.name))
 		}

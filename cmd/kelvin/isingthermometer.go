@@ -146,9 +146,7 @@ func (d *isingThermometerDocument) page() report.Page {
 		X: "simulated temperature (J/k_B)", Y: "temperature read (J/k_B)", Diagonal: true}
 	for i, p := range d.Points {
 		bars := report.BarChart{Caption: "All configurations together, and every one.", Axis: "temperature (J/k_B)", Dots: true, Readings: []thermo.Reading{named(p.Temperature, "together")}}
-		for _, r := range p.Readings[:min(len(p.Readings), 64)] { // more are not to be told apart
-			bars.Readings = append(bars.Readings, r)
-		}
+		bars.Readings = append(bars.Readings, p.Readings[:min(len(p.Readings), 64)]...) // more are not to be told apart
 		title := "Configurations"
 		if p.Simulated != nil {
 			title = fmt.Sprintf("Simulated at %g", *p.Simulated)

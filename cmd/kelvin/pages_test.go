@@ -45,8 +45,8 @@ var pageCases = []string{
 	"sample --net trained --data moons.npz --temperature 1,0.1 --chains 2 --warmup 50 --draws 100",
 	"llc trained --data moons.npz --layers --chains 2 --warmup 50 --draws 100",
 	"capacity trained --data moons.npz --temperatures 0.1:10:5 --chains 2 --warmup 50 --draws 100",
-	"ising run --size 16 --temperature 2,2.269,2.5 --replicas 3 --sweeps 300 --out spins.npz",
-	"ising thermometer spins.npz",
+	"ising run --size 16 --temperature 2,2.269,2.5 --replicas 3 --sweeps 300",
+	"ising thermometer two.npz",
 	"ising learn --sizes 6,8,10 --seeds 2 --samples 6",
 	"energy plan --train train.csv --power power.csv --baseline-batch 64 --target 0.5",
 	"energy simulate --train train.csv --power power.csv --baseline-batch 64 --target 0.5 --seeds 5 --recurrences 10",
@@ -89,6 +89,7 @@ func pageFiles(t *testing.T, dir string) {
 		"data make two-moons --examples 200 --noise 0.6 --seed 3 --out now.npz",
 		"train --data moons.npz --layers 2,8,2 --activation tanh --weight-decay 0.01 --steps 3000 --out trained",
 		"train --data moons.npz --layers 2,8,2 --activation tanh --weight-decay 0.01 --steps 3000 --seed 2 --out trained2",
+		"ising run --size 16 --temperature 2,2.269,2.5 --replicas 3 --sweeps 300 --out two.npz",
 		"train --data digits.npz --layers 64,32,32,32,10 --activation tanh --init normal --steps 20 --out deep",
 	} {
 		kelvin(t, strings.Fields(c)...)
