@@ -55,10 +55,10 @@ func FigureOf(label string, r thermo.Reading) Figure {
 	return f
 }
 
-// A Section is a chapter of the page: text, then charts, then a table. Findings
-// link to the first row of a table or chart that has the name of their group, or
-// else to the section that shows them: the first with a chart, unless another says
-// so.
+// A Section is a chapter of the page: text, then charts, then a table. A finding
+// links to the section that shows it, else to the first that has its group in a
+// chart or a table, else to the first with a chart; and there to its group, where
+// the section has that.
 type Section struct {
 	ID     string   `json:"id,omitempty"` // anchor
 	Title  string   `json:"title"`

@@ -70,10 +70,19 @@ type runDocument struct {
 	Warning     string          `json:"warning" doc:"what of the records could not be read"`
 }
 
-// A finding is one of the monitor, with the step of the window it was found in.
+// A finding is one of the monitor, with the steps of the window it was found in and
+// what shows it.
 type finding struct {
 	thermo.Finding
-	Step int64 `json:"step"`
+	From     int64  `json:"from" doc:"first step of the records that it was found in"`
+	Step     int64  `json:"step" doc:"last of them"`
+	Quantity string `json:"quantity" doc:"what it was read from, where the run shows that: of its layer, of the system or of all layers"`
+}
+
+// shownBy names the quantity that shows a finding.
+var shownBy = map[string]string{
+	"divergence": "loss", "equilibrium": "loss", "too-hot": "overshoot", "frozen-layer": "update_norm2", "collapsing-layer": "weight_norm",
+	"dead-units": "dead", "saturated-units": "saturated", "signal-energy": "energy_in", "noise-dominated": "gradient_norm2",
 }
 
 type event struct {
@@ -243,7 +252,7 @@ func recent(dir string) ([]finding, error) {
 	}
 	report := m.Report()
 	for _, x := range report.Findings {
-		list = append(list, finding{x, report.Step})
+		list = append(list, finding{x, report.From, report.Step, shownBy[x.ID]})
 	}
 	return list, nil
 }
@@ -300,7 +309,7 @@ func (s *Server) csv(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/csv; charset=utf-8")
 		w.Header().Set("Content-Disposition", `attachment; filename="kelvin.csv"`)
 		out := csv.NewWriter(w)
-		out.Write([]string{"step", name})
+		out.Write([]string{"step (count)", title(name)})
 		buckets, err := v.fine(layer, name, math.MinInt64, math.MaxInt64, math.MaxInt32)
 		for _, b := range buckets {
 			out.Write([]string{strconv.FormatInt(b.First, 10), strconv.FormatFloat(b.Mean, 'g', -1, 64)})

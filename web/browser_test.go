@@ -1,14 +1,22 @@
 package web
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/csv"
 	"flag"
 	"fmt"
+	"image/color"
+	"image/png"
 	"math"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -79,11 +87,12 @@ func js[T any](t *testing.T, ctx context.Context, expression string) T {
 // until waits for an expression to be true.
 func until(t *testing.T, ctx context.Context, expression string) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("!!("+expression+")")); err == nil && ok {
 			return
 		}
 	}
+	shot(t, ctx, "never")
 	t.Fatalf("never true: %s\n%s", expression, js[string](t, ctx, "document.body.innerText"))
 }
 
@@ -268,15 +277,19 @@ func TestFindings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for step := range int64(400) {
+	for step := range int64(1200) {
 		loss := 0.5 + 0.01*math.Sin(float64(step))
-		if step >= 395 {
+		if step >= 1195 {
 			loss = math.Inf(1)
 		}
 		records := []run.Record{{Step: step, Time: 1e9 + float64(step), Kind: run.KindStep, Values: map[string]float64{"loss": loss}}}
 		for i, layer := range []string{"a", "b", "c"} {
 			records = append(records, run.Record{Step: step, Time: 1e9 + float64(step), Kind: run.KindLayer, Layer: layer, Values: map[string]float64{
-				"parameters": 100, "virial": -1, "energy_in": math.Pow(0.01, float64(i)), "energy_out": math.Pow(0.01, float64(i)) / 2, "dead": 0.4 * float64(i), "saturated": 0}})
+				"parameters": 100, "virial": -1, "energy_in": math.Pow(0.01, float64(i)), "energy_out": math.Pow(0.01, float64(i)) / 2, "dead": 0.4 * float64(i), "saturated": 0,
+				"centred_update": -float64(i) - 0.01*math.Sin(float64(step)), "spread_norm2": 1}})
+		}
+		if step == 100 {
+			records = append(records, run.Record{Step: step, Kind: "finding", Layer: "b", Text: "noticed by the writer"}, run.Record{Step: step, Kind: "finding", Text: "noticed of the whole"})
 		}
 		for _, record := range records {
 			if err := r.Append(record); err != nil {
@@ -291,41 +304,187 @@ func TestFindings(t *testing.T) {
 	do(t, ctx, chromedp.Navigate("http://"+address+"/"))
 	until(t, ctx, `document.querySelector('tbody abbr')?.innerText == 'passing'`)
 	page := "http://" + address + "/#/run/ill"
-	for _, c := range []struct{ finding, at, shows string }{
-		{"diverged", "at=curve-loss", `document.querySelector('#curve-loss.pointed figure')`},
-		{"of its units are dead", "at=map&map=dead&layer=c", `document.querySelector('#map.pointed .outline') && document.querySelector('#map .picked').innerText == 'c'`},
-		{"signal energy", "at=map&map=energy_in", `document.querySelector('#map.pointed figcaption').innerText.includes('Signal energy in')`},
+	file := filepath.Join(t.TempDir(), "ill.html")
+	if err := WriteReport(t.Context(), filepath.Join(root, "ill"), file); err != nil {
+		t.Fatal(err)
+	}
+	const window = "from=434 to=1199 steps=944-1199" // the records it is of, and twice as many before them
+	for _, c := range []struct{ finding, state, shows string }{
+		{"the run has diverged", "at=curve-loss " + window, `document.querySelector('#curve-loss.pointed .plot').ariaLabel.includes('finding from 944 to 1199')`},
+		{"layer c: 80 % of its units are dead", "at=map map=dead layer=c " + window, `document.querySelector('#map.pointed .mark.wide') && document.querySelector('#map figcaption').innerText.includes('Dead units') && document.querySelector('#map .outline') && document.querySelector('#map .picked').innerText == 'c'`},
+		{"layer c: it is too hot", "at=map map=overshoot layer=c " + window, `document.querySelector('#map.pointed .outline') && document.querySelector('#map figcaption').innerText.includes('Overshoot')`},
+		{"signal energy vanishes", "at=engine", `document.querySelector('#engine.pointed canvas')`},
+		{"noticed by the writer", "at=map layer=b steps=100-100", `document.querySelector('#map.pointed .outline') && document.querySelector('#map .picked').innerText == 'b'`},
+		{"noticed of the whole", "at=curve-loss steps=100-100", `document.querySelector('#curve-loss.pointed .plot').ariaLabel.includes('finding from 100 to 100')`},
 	} {
-		do(t, ctx, chromedp.Navigate("about:blank"), chromedp.Navigate(page))
-		until(t, ctx, `document.querySelector('#curve-loss .uplot') && document.querySelector('#map canvas')`)
-		link := fmt.Sprintf(`[...document.querySelectorAll('.finding')].filter((f) => f.innerText.includes(%q))[0]?.querySelector('a')`, c.finding)
-		until(t, ctx, link)
-		js[bool](t, ctx, fmt.Sprintf("(%s.click(), true)", link))
-		inSight := fmt.Sprintf(`(%s) && (() => { const b = document.querySelector('.pointed').getBoundingClientRect(); return b.top < innerHeight && b.bottom > 0 })()`, c.shows)
-		until(t, ctx, inSight)
-		for want := range strings.SplitSeq(c.at, "&") {
-			until(t, ctx, fmt.Sprintf(`location.hash.includes(%q)`, want))
+		inSight := fmt.Sprintf(`(%s) && document.querySelector('.pointed').contains(document.activeElement) && (() => { const b = document.querySelector('.pointed').getBoundingClientRect(); return b.top < innerHeight - 100 && b.bottom > 100 })()`, c.shows)
+		for _, home := range []string{page, "file://" + file} {
+			do(t, ctx, chromedp.Navigate("about:blank"), chromedp.Navigate(home))
+			link := fmt.Sprintf(`[...document.querySelectorAll('.finding, .findings li')].filter((f) => f.innerText.includes(%q))[0]?.querySelector('a')`, c.finding)
+			until(t, ctx, link)
+			js[bool](t, ctx, fmt.Sprintf("(%s.focus(), true)", link))
+			do(t, ctx, chromedp.KeyEvent("\r")) // by keyboard
+			until(t, ctx, inSight)
+			for want := range strings.FieldsSeq(c.state) {
+				until(t, ctx, fmt.Sprintf(`location.hash.includes(%q)`, want))
+			}
+			if home == page {
+				shot(t, ctx, "finding-"+strings.ReplaceAll(c.finding, " ", "-"))
+			}
+			// The address alone leads there too.
+			href := js[string](t, ctx, "location.href")
+			do(t, ctx, chromedp.Navigate("about:blank"), chromedp.Navigate(href))
+			until(t, ctx, inSight)
+			// Once more, after the reader has gone elsewhere; and away from it.
+			js[bool](t, ctx, `(scrollTo(0, 0), document.activeElement.blur(), true)`)
+			js[bool](t, ctx, fmt.Sprintf("(%s.click(), true)", link))
+			until(t, ctx, inSight)
+			do(t, ctx, chromedp.KeyEvent(kb.Escape))
+			until(t, ctx, `!document.querySelector('.pointed, .outline') && !location.hash.includes('at=')`)
 		}
-		shot(t, ctx, "finding-"+strings.ReplaceAll(c.finding, " ", "-"))
-		href := js[string](t, ctx, "location.href")
-		do(t, ctx, chromedp.Navigate("about:blank"), chromedp.Navigate(href))
-		until(t, ctx, inSight)
+	}
+}
+
+// TestExports saves what the pages of a run and of a comparison show, and compares
+// it with what the server says.
+func TestExports(t *testing.T) {
+	ctx := browser(t)
+	root := t.TempDir()
+	writeRun(t, filepath.Join(root, "a"), 2000)
+	writeRun(t, filepath.Join(root, "b"), 600)
+	address, _ := serve(t, root, "127.0.0.1:0", "")
+	home := "http://" + address + "/"
+	// save presses every PNG and CSV button, and returns what is saved, by its name.
+	save := func(page string, figures int) map[string][]byte {
+		t.Helper()
+		do(t, ctx, chromedp.Navigate("about:blank"), chromedp.Navigate(home+page))
+		until(t, ctx, fmt.Sprintf(`document.querySelectorAll('figure').length == %d`, figures))
+		js[bool](t, ctx, `(window.saved = [], HTMLAnchorElement.prototype.click = function () { saved.push([this.download, this.href]) }, true)`)
+		js[bool](t, ctx, `([...document.querySelectorAll('figure .tools button, figure + .tools button')].forEach((b) => b.click()), true)`)
+		files := map[string][]byte{}
+		for _, s := range js[[][2]string](t, ctx, `saved`) {
+			kind, data, _ := strings.Cut(s[1], ",")
+			var content []byte
+			var err error
+			if strings.HasSuffix(kind, ";base64") {
+				content, err = base64.StdEncoding.DecodeString(data)
+			} else {
+				var text string
+				text, err = url.PathUnescape(data)
+				content = []byte(text)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			files[s[0]] = content
+			if strings.HasSuffix(s[0], ".png") { // of the size of its figure, and not blank
+				picture, err := png.Decode(bytes.NewReader(content))
+				if err != nil {
+					t.Fatalf("%s: %v", s[0], err)
+				}
+				colours := map[color.Color]bool{}
+				for y := range picture.Bounds().Dy() {
+					colours[picture.At(picture.Bounds().Dx()/2, y)] = true
+				}
+				if b := picture.Bounds(); b.Dx() < 800 || b.Dy() < 150 || len(colours) < 3 {
+					t.Errorf("%s: %v, %d colours", s[0], b, len(colours))
+				}
+			}
+		}
+		return files
+	}
+	rows := func(text []byte) [][]string {
+		t.Helper()
+		rows, err := csv.NewReader(bytes.NewReader(text)).ReadAll()
+		if err != nil || len(rows) < 2 {
+			t.Fatalf("%v: %.200s", err, text)
+		}
+		return rows
+	}
+	of := func(id, name string) curve {
+		t.Helper()
+		return told[seriesDocument](t, home+"api/series?run="+id+"&name="+name).curve
+	}
+	is := func(cell string, want float64) bool {
+		x, err := strconv.ParseFloat(cell, 64)
+		return err == nil && x == want
 	}
 
-	// Every picture is saved, with its unit and the numbers that the server gives.
-	do(t, ctx, chromedp.Navigate("about:blank"), chromedp.Navigate(page))
-	until(t, ctx, `document.querySelectorAll('#map canvas, #curve-loss .uplot, #curve-temperature .uplot').length == 3`)
-	js[bool](t, ctx, `(window.saved = [], HTMLAnchorElement.prototype.click = function () { saved.push(this.download + ' ' + this.href.slice(0, 40) + ' ' + decodeURIComponent(this.href.includes('csv') ? this.href : '')) }, true)`)
-	js[bool](t, ctx, `([...document.querySelectorAll('#map .tools button, [id^=curve-] .tools button')].forEach((b) => b.click()), true)`)
-	saved := strings.Join(js[[]string](t, ctx, `saved`), "\n")
-	for _, want := range []string{"temperature-of-every-layer-along-the-run.png data:image/png", `"layer, temperature (energy/nat)",step 1,`, "\na,-0.01,", "energy.png data:image/png", "temperature.png data:image/png"} {
-		if !strings.Contains(saved, want) {
-			t.Errorf("saved nothing with %q: %s", want, saved)
+	files := save("#/run/a", 4)
+	for _, name := range []string{"temperature-of-every-layer-along-the-run", "energy", "temperature", "signal-energy-into-and-out-of-every-activation"} {
+		if files[name+".png"] == nil {
+			t.Errorf("of the run no %s.png is saved", name)
 		}
 	}
-	csv := js[string](t, ctx, `document.querySelector('#curve-loss a.button').href`)
-	if status, text := ask(t, "GET", csv, ""); status != 200 || !strings.HasPrefix(text, "step,loss\n0,0.5\n1,0.508") {
-		t.Errorf("the CSV of the curve, status %d: %.100s", status, text)
+	// The map: a row for each layer, a column for each stretch of steps.
+	table := rows(files["temperature-of-every-layer-along-the-run.csv"])
+	layers := told[layersDocument](t, home+"api/layers?run=a&name=temperature")
+	if table[0][0] != "layer, temperature (energy/nat)" || len(table) != 1+len(layers.Layers) {
+		t.Errorf("the map has %d rows, headed %q", len(table), table[0][0])
+	}
+	for i, layer := range layers.Layers {
+		c := layers.Curves[i]
+		for j, head := range table[0][1:] {
+			var step int64
+			if _, err := fmt.Sscanf(head, "step %d", &step); err != nil {
+				t.Fatalf("column %q: %v", head, err)
+			}
+			near := false // steps of a column are rounded
+			for k := range c.First {
+				near = near || step >= c.First[k]-10 && (k+1 == len(c.First) || step <= c.First[k+1]+10) && is(table[1+i][1+j], *c.Mean[k])
+			}
+			if table[1+i][0] != layer || !near {
+				t.Fatalf("%s at step %d is saved as %s of %s, which the server never says", layer, step, table[1+i][1+j], table[1+i][0])
+			}
+		}
+	}
+	// A curve: every value that was recorded.
+	for name, head := range map[string]string{"loss": "energy (loss)", "temperature": "temperature (energy/nat)"} {
+		link := js[string](t, ctx, fmt.Sprintf(`document.querySelector('#curve-%s a.button').href`, name))
+		status, text := ask(t, "GET", link, "")
+		table, c := rows([]byte(text)), of("a", name+"&columns=4000")
+		if status != 200 || table[0][0] != "step (count)" || table[0][1] != head || len(table) != 201 {
+			t.Errorf("the CSV of %s: status %d, %d rows, headed %q", name, status, len(table), table[0])
+		}
+		var sum float64 // of the values in the first interval
+		for _, row := range table[1 : 1+c.Points[0]] {
+			x, err := strconv.ParseFloat(row[1], 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum += x
+		}
+		if mean := sum / float64(c.Points[0]); math.Abs(mean-*c.Mean[0]) > 1e-12 {
+			t.Errorf("the first values of %s have the mean %v, the server says %v", name, mean, *c.Mean[0])
+		}
+	}
+
+	files = save("#/compare/a/b", 3)
+	for name, quantity := range map[string]string{"energy": "loss", "temperature": "temperature", "learning-rate": "learning_rate"} {
+		if files[name+".png"] == nil {
+			t.Errorf("of the comparison no %s.png is saved", name)
+		}
+		table := rows(files[name+".csv"])
+		if !slices.Equal(table[0], []string{"name", "step (count)", title(quantity), "two standard errors"}) {
+			t.Errorf("%s.csv is headed %q", name, table[0])
+		}
+		table = table[1:]
+		for _, id := range []string{"a", "b"} {
+			c := of(id, quantity)
+			for k := range c.First {
+				row := table[0]
+				table = table[1:]
+				if row[0] != id || !is(row[1], float64(c.First[k]+c.Last[k])/2) || !is(row[2], *c.Mean[k]) {
+					t.Fatalf("%s.csv: %q where the server says %s, %d to %d, %v", name, row, id, c.First[k], c.Last[k], *c.Mean[k])
+				}
+				if half, err := strconv.ParseFloat(row[3], 64); c.StdErr[k] != nil && (err != nil || math.Abs(half-2**c.StdErr[k]) > 1e-12) {
+					t.Fatalf("%s.csv: two standard errors are %s, the server says 2 × %v", name, row[3], *c.StdErr[k])
+				}
+			}
+		}
+		if len(table) > 0 {
+			t.Errorf("%s.csv has %d rows too many", name, len(table))
+		}
 	}
 }
 
@@ -422,7 +581,7 @@ func TestReport(t *testing.T) {
 
 	// A finding leads to its layer in the pictures and the table.
 	js[bool](t, ctx, `(document.querySelector('.finding a').click(), true)`)
-	until(t, ctx, `location.hash == '#group=1' && document.querySelector('tr.picked')?.innerText.includes('−1') && document.querySelector('.outline')`)
+	until(t, ctx, `location.hash == '#charts?group=1' && document.querySelector('#charts.pointed .outline') && document.querySelector('tr.picked')?.innerText.includes('−1')`)
 
 	// Every picture is saved as PNG and CSV, is a table, and speaks.
 	js[bool](t, ctx, `(window.saved = [], HTMLAnchorElement.prototype.click = function () { saved.push(this.download + ' ' + this.href.slice(0, 40) + ' ' + decodeURIComponent(this.href.includes('csv') ? this.href : '')) }, true)`)

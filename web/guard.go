@@ -70,6 +70,11 @@ func (w *oneStatus) WriteHeader(status int) {
 	}
 }
 
+func (w *oneStatus) Write(p []byte) (int, error) {
+	w.given = true // 200, if none was
+	return w.ResponseWriter.Write(p)
+}
+
 // Unwrap is for http.ResponseController.
 func (w *oneStatus) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 

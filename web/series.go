@@ -14,7 +14,7 @@ import (
 
 // A quantity is something that can be plotted: recorded, or derived from what is.
 type quantity struct {
-	Name   string   `json:"name" doc:"as docs/run-format.md has it, or temperature, efficiency"`
+	Name   string   `json:"name" doc:"as docs/run-format.md has it, or temperature, efficiency, overshoot"`
 	Label  string   `json:"label" doc:"for people"`
 	Unit   string   `json:"unit"`
 	System bool     `json:"system" doc:"whether there is a series of the whole system"`
@@ -26,6 +26,7 @@ var labels = []quantity{
 	{Name: "loss", Label: "energy", Unit: "loss"},
 	{Name: "temperature", Label: "temperature", Unit: "energy/nat"},
 	{Name: "efficiency", Label: "work efficiency", Unit: "1"},
+	{Name: "overshoot", Label: "overshoot", Unit: "1"},
 	{Name: "gradient_norm2", Label: "squared gradient", Unit: "energy²/θ²"},
 	{Name: "update_norm2", Label: "squared update", Unit: "θ²"},
 	{Name: "weight_norm", Label: "weight norm", Unit: "θ"},
@@ -44,6 +45,15 @@ var labels = []quantity{
 	{Name: "diffusion", Label: "diffusion", Unit: "θ²/step"},
 	{Name: "spread_norm2", Label: "squared spread", Unit: "θ²"},
 	{Name: "power", Label: "power", Unit: "W"},
+}
+
+// title names a quantity with its unit, as axes do.
+func title(name string) string {
+	i := slices.IndexFunc(labels, func(q quantity) bool { return q.Name == name })
+	if i < 0 {
+		return name
+	}
+	return fmt.Sprintf("%s (%s)", labels[i].Label, labels[i].Unit)
 }
 
 // A view is a run whose index is open.
@@ -214,6 +224,8 @@ func (v *view) has(layer, name string) bool {
 		return v.virial(layer) != ""
 	case name == "efficiency":
 		return v.recorded[run.Series{Layer: layer, Name: "energy_in"}] && v.recorded[run.Series{Layer: layer, Name: "energy_out"}]
+	case name == "overshoot":
+		return v.recorded[run.Series{Layer: layer, Name: "centred_update"}] && v.recorded[run.Series{Layer: layer, Name: "spread_norm2"}]
 	}
 	return v.recorded[run.Series{Layer: layer, Name: name}]
 }
@@ -325,7 +337,9 @@ func (v *view) fine(layer, name string, from, to int64, n int) ([]run.Bucket, er
 		b, err := v.Buckets(layer, v.virial(layer), from, to, n)
 		return scaled(b, 1/v.sizes[layer]), err
 	case name == "efficiency":
-		return v.efficiency(layer, from, to, n)
+		return v.ratio(layer, "energy_in", "energy_out", from, to, n, func(in, out float64) float64 { return 1 - out/in }) // docs/theory.md, T5
+	case name == "overshoot":
+		return v.ratio(layer, "centred_update", "spread_norm2", from, to, n, func(update, spread float64) float64 { return -update / spread })
 	}
 	return v.Buckets(layer, name, from, to, n)
 }
@@ -366,14 +380,14 @@ func (v *view) temperature() (mean, stderr *float64) {
 	return c.Mean[len(c.Mean)-1], c.StdErr[len(c.StdErr)-1]
 }
 
-// efficiency returns 1 − ⟨φ²⟩/⟨z²⟩ (docs/theory.md, T5).
-func (v *view) efficiency(layer string, from, to int64, n int) ([]run.Bucket, error) {
-	in, err := v.Buckets(layer, "energy_in", from, to, n)
+// ratio joins the means of two quantities of a layer.
+func (v *view) ratio(layer, a, b string, from, to int64, n int, join func(x, y float64) float64) ([]run.Bucket, error) {
+	x, err := v.Buckets(layer, a, from, to, n)
 	if err != nil {
 		return nil, err
 	}
-	out, err := v.Buckets(layer, "energy_out", from, to, n)
-	return together(in, out, func(x, y float64) float64 { return 1 - y/x }), err
+	y, err := v.Buckets(layer, b, from, to, n)
+	return together(x, y, join), err
 }
 
 // together joins the means of buckets that begin at the same step.

@@ -2,11 +2,13 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -98,7 +100,7 @@ func TestSeries(t *testing.T) {
 			t.Errorf("%s: %d %s", query, status, text)
 		}
 	}
-	if status, text := ask(t, "GET", "http://"+address+"/api/series.csv?run=a&layer=0&name=virial", ""); status != 200 || !strings.HasPrefix(text, "step,virial\n0,0\n1,1\n") || strings.Count(text, "\n") != 65 {
+	if status, text := ask(t, "GET", "http://"+address+"/api/series.csv?run=a&layer=0&name=virial", ""); status != 200 || !strings.HasPrefix(text, "step (count),virial\n0,0\n1,1\n") || strings.Count(text, "\n") != 65 {
 		t.Errorf("%d %s", status, text)
 	}
 	if status, text := ask(t, "GET", "http://"+address+"/metrics", ""); status != 200 || !strings.Contains(text, `kelvin_run_step{run="a"} 64`) || !strings.Contains(text, `kelvin_runs{state="stopped"} 1`) {
@@ -334,5 +336,35 @@ func TestGuard(t *testing.T) {
 	}
 	if _, err := New(filepath.Join(root, "nothing"), ""); err == nil {
 		t.Error("a folder that is not there was served")
+	}
+}
+
+// A gone is a client that went away: it counts the statuses that it is given.
+type gone struct {
+	header   http.Header
+	statuses int
+}
+
+func (g *gone) Header() http.Header       { return g.header }
+func (g *gone) WriteHeader(int)           { g.statuses++ }
+func (g *gone) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+// TestClientGone answers clients that went away: net/http complains of a second
+// status in the log.
+func TestClientGone(t *testing.T) {
+	root := t.TempDir()
+	writeRun(t, filepath.Join(root, "a"), 2000)
+	s, err := New(root, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, path := range []string{"runs", "run?run=a", "layers?run=a&name=temperature", "series.csv?run=a&name=loss", "report?run=a", "run?run=none"} {
+		g := &gone{header: http.Header{}}
+		s.guard(s.mux).ServeHTTP(g, httptest.NewRequestWithContext(ctx, "GET", "http://localhost/api/"+path, nil))
+		if g.statuses > 1 {
+			t.Errorf("%s: %d statuses", path, g.statuses)
+		}
 	}
 }

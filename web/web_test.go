@@ -4,12 +4,14 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"os"
 
+	"github.com/kelvin-ml/kelvin/monitor"
 	"github.com/kelvin-ml/kelvin/report"
 	"github.com/kelvin-ml/kelvin/run"
 )
@@ -68,5 +70,17 @@ func appendTo(t *testing.T, r *run.Run, from, to int) {
 	}
 	if err := r.Append(records...); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestShownBy looks for a picture of every finding of the monitor.
+func TestShownBy(t *testing.T) {
+	if len(shownBy) != len(monitor.IDs) {
+		t.Errorf("%d findings have a picture, there are %d", len(shownBy), len(monitor.IDs))
+	}
+	for _, id := range monitor.IDs {
+		if !slices.ContainsFunc(labels, func(q quantity) bool { return q.Name == shownBy[id] }) {
+			t.Errorf("%s: there is no quantity %q", id, shownBy[id])
+		}
 	}
 }

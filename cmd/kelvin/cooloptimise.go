@@ -269,6 +269,6 @@ func (d *coolOptimum) page(c *chip, tiles []cooling.Tile, before, after []float6
 		Facts: []report.Fact{{Label: "peak with coolers off", Value: fmt.Sprintf("%.2f K", d.Off.Kelvin)},
 			{Label: "reduction", Value: fmt.Sprintf("%.1f %% of the K above the ambient, %.1f %% of the °C", 100*d.AboveBefore, 100*d.Celsius)},
 			{Label: "coefficient of performance", Value: orDash("%.2f", d.COP)}, {Label: "proof", Value: d.proof()}},
-		Findings: d.Findings, Sections: []report.Section{{Title: "Currents", Charts: append(charts[:0:0], currents)}, {Title: "Temperatures", Charts: charts}}}
+		Findings: d.Findings, Sections: []report.Section{{Title: "Currents", Charts: append(charts[:0:0], currents)}, {Title: "Temperatures", Shows: []string{"worse-than-without", "worse-when-off", "not-proved"}, Charts: charts}}}
 	return page
 }

@@ -83,7 +83,7 @@ func (d *measureDocument) engineSection() report.Section {
 			ofUnits(l.Dead, l.Units), ofUnits(l.Saturated, l.Units)})
 		efficiency.Readings = append(efficiency.Readings, named(l.Efficiency, "layer "+l.Name))
 	}
-	s := report.Section{ID: "engine", Title: "Heat engine", Table: table, Shows: []string{"signal-energy"},
+	s := report.Section{ID: "engine", Title: "Heat engine", Table: table, Shows: []string{"signal-energy", "dead-units", "saturated-units"},
 		Text: fmt.Sprintf("All activations in a row keep %.3g of the signal energy that enters them.", 1-d.Global.Cascade)}
 	if len(efficiency.Readings) == 0 {
 		s.Table, s.Text = nil, "The network has no activations: no engine."

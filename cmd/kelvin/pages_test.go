@@ -332,8 +332,8 @@ func pageOpener(t *testing.T) func(t *testing.T, file string, charts, findings i
 		for i := range findings { // each leads to what shows it
 			link := fmt.Sprintf(`document.querySelectorAll('.finding')[%d].querySelector('a')`, i)
 			until(link)
-			until(fmt.Sprintf(`(%s.click(), document.querySelector('section.pointed, .outline, tr.picked'))`, link))
-			until(`location.hash.length > 1`)
+			until(fmt.Sprintf(`(document.activeElement.blur(), %s.click(), true)`, link))
+			until(`(() => { const p = document.querySelector('section.pointed'), b = p?.getBoundingClientRect(); return p?.contains(document.activeElement) && b.top < innerHeight && b.bottom > 0 && location.hash.slice(1).startsWith(p.id) })()`)
 		}
 		shot("light")
 		look("dark")

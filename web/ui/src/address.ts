@@ -10,4 +10,7 @@ export function remember(changes: Record<string, string | null>) {
   history.replaceState(null, '', (place || '#/') + (text ? '?' + text : ''));
 }
 
-export const runAddress = (id: string) => `#/run/${encodeURIComponent(id)}`;
+export const runAddress = (id: string, state: Record<string, string | number | null> = {}) => {
+  const list = Object.entries(state).filter(([, v]) => v !== null && v !== '').map(([k, v]) => `${k}=${encodeURIComponent(v!)}`);
+  return `#/run/${encodeURIComponent(id)}` + (list.length ? '?' + list.join('&') : '');
+};

@@ -4,7 +4,7 @@ export interface Run { id: string; state: 'running' | 'finished' | 'stopped'; st
 export interface RunList { root: string; runs: Run[] }
 export interface Quantity { name: string; label: string; unit: string; system: boolean; layers: string[] }
 export interface Event { step: number; time: number; kind: string; layer: string; text: string }
-export interface Finding extends FindingDocument { id: string; step: number }
+export interface Finding extends FindingDocument { id: string; from: number; step: number; quantity: string }
 export interface RunDocument {
   run: Run; model: unknown; first: number; last: number; quantities: Quantity[];
   parameters: Record<string, number>; events: Event[]; findings: Finding[]; checkpoints: number[]; warning: string;

@@ -15,7 +15,7 @@ export function number(x: number | null | undefined): string {
 
 /** A value with its standard error, to two digits of the error. */
 export function withError(x: number | null, error: number | null): string {
-  if (x === null || error === null || !(error > 0)) return number(x);
+  if (x === null || error === null || !(error > 1e-12 * Math.abs(x))) return number(x); // below it is rounding
   const place = 1 - Math.floor(Math.log10(error));
   const size = Math.abs(x);
   if (place < 0 || place > 5 || size >= 1e5) {

@@ -26,12 +26,15 @@ export function isPicked(...names: (string | undefined)[]): boolean {
   return g !== null && names.some((n) => n === g || n === 'layer ' + g);
 }
 
-/** Points something out, and goes to the first picture or table that has it. */
-export function pick(group: string) {
-  picked.group = group;
-  requestAnimationFrame(() => {
-    const place = [...document.querySelectorAll<HTMLElement>('[data-groups]')].find((e) => (JSON.parse(e.dataset.groups!) as string[]).some((n) => n === group || n === 'layer ' + group));
-    place?.scrollIntoView({ block: 'center' });
-    place?.focus({ preventScroll: true });
-  });
+/** Goes to a part of the page, there to the first picture or table of what is picked. */
+export async function goTo(id: string) {
+  await new Promise(requestAnimationFrame); // what is drawn is there, and the browser has done with the link
+  const part = document.getElementById(id);
+  if (!part) return;
+  const has = [...part.querySelectorAll<HTMLElement>('[data-groups]')].find((e) => isPicked(...(JSON.parse(e.dataset.groups!) as string[])));
+  const place = has ?? part.querySelector<HTMLElement>('figure') ?? part;
+  // Of a tall map, the row.
+  const row = place.clientHeight > innerHeight ? place.querySelector('.outline') : null;
+  (row ?? place).scrollIntoView({ block: row || has ? 'center' : 'start' });
+  place.focus({ preventScroll: true });
 }
