@@ -66,6 +66,16 @@ var drives = []string{"learning_rate", "batch", "momentum", "weight_decay"}
 // which is whatever else the run records of the whole system (an accuracy, a
 // held-out loss) and its weight norm. Changes that overlap are one transition.
 func ReadHistory(ctx context.Context, dir string) (*History, error) {
+	h, err := ReadTransitions(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	return h, h.readPhases(ctx, dir)
+}
+
+// ReadTransitions is ReadHistory without what only all the records say: the phases,
+// the transition of the training and the states of the others. It reads the index.
+func ReadTransitions(ctx context.Context, dir string) (*History, error) {
 	index, warning, err := run.OpenIndex(dir)
 	if err != nil {
 		return nil, err
@@ -88,7 +98,7 @@ func ReadHistory(ctx context.Context, dir string) (*History, error) {
 			return nil, fmt.Errorf("run %s: %w", dir, err)
 		}
 	}
-	return h, h.readPhases(ctx, dir)
+	return h, nil
 }
 
 // merged joins changes that overlap.

@@ -70,12 +70,18 @@ type change struct {
 // findTransitions looks for phase transitions along the run in dir.
 func findTransitions(ctx context.Context, dir string) (any, error) {
 	d := transitionsDocument{Schema: schema, Transitions: []transition{}}
-	h, err := monitor.ReadHistory(ctx, dir)
+	h, err := monitor.ReadTransitions(ctx, dir)
+	if err == nil && len(h.Transitions) > 0 {
+		h, err = monitor.ReadHistory(ctx, dir) // their latent heats
+	}
+	if err == nil && len(h.Curves) == 0 {
+		err = errors.New("nothing is recorded of the whole run")
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, err
 		}
-		d.Reason = err.Error() // too few records, say: that is an answer
+		d.Reason = err.Error() // that is an answer
 		return d, nil
 	}
 	d.LookedAt = len(h.Curves)

@@ -158,6 +158,10 @@ func TestPages(t *testing.T) {
 	r := writeRun(t, filepath.Join(root, "digits", "tanh"), 2000)
 	until(t, ctx, `document.querySelectorAll('tbody tr').length == 1`)
 	until(t, ctx, `document.querySelector('tbody').innerText.includes('1,990')`)
+	do(t, ctx, chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile))
+	until(t, ctx, `document.querySelector('table').scrollWidth <= 390 && document.querySelector('tbody').innerText.includes(' ± ') && document.querySelector('tbody').innerText.includes('running, step 1,990')`)
+	shot(t, ctx, "runs-phone")
+	do(t, ctx, chromedp.EmulateViewport(1200, 900))
 	do(t, ctx, chromedp.Navigate(home+"#/run/digits%2Ftanh"))
 	until(t, ctx, `document.querySelectorAll('.uplot').length >= 2 && document.querySelector('canvas[tabindex]') && document.body.innerText.includes('step 1,990')`)
 	appendTo(t, r, 2000, 3000)
@@ -459,8 +463,11 @@ func TestExports(t *testing.T) {
 		}
 	}
 
-	files = save("#/compare/a/b", 3)
-	for name, quantity := range map[string]string{"energy": "loss", "temperature": "temperature", "learning-rate": "learning_rate"} {
+	files = save("#/compare/a/b", 2)
+	if !js[bool](t, ctx, `document.body.innerText.includes('constant in every run: learning rate')`) {
+		t.Error("that the learning rate is constant is not said")
+	}
+	for name, quantity := range map[string]string{"energy": "loss", "temperature": "temperature"} {
 		if files[name+".png"] == nil {
 			t.Errorf("of the comparison no %s.png is saved", name)
 		}

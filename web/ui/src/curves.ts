@@ -6,7 +6,7 @@ export function trace(name: string, colour: string, c: Curve, alone: boolean): T
   const band = (sign: number) => c.mean.map((m, i) => (m === null || c.stderr[i] === null ? null : m + sign * 2 * c.stderr[i]!));
   return {
     name, colour, x: c.first.map((f, i) => (f + c.last[i]) / 2), y: c.mean, low: band(-1), high: band(1),
-    ...(alone ? { least: c.min, most: c.max } : {}),
+    positive: c.min.every((v) => v === null || v >= 0), ...(alone ? { least: c.min, most: c.max } : {}),
   };
 }
 

@@ -15,7 +15,7 @@ export function number(x: number | null | undefined): string {
 
 /** A value with its standard error, to two digits of the error. */
 export function withError(x: number | null, error: number | null): string {
-  if (x === null || error === null || !(error > 1e-12 * Math.abs(x))) return number(x); // below it is rounding
+  if (x === null || error === null || !(error > 1e-6 * Math.abs(x))) return number(x); // more digits than anyone reads
   const place = 1 - Math.floor(Math.log10(error));
   const size = Math.abs(x);
   if (place < 0 || place > 5 || size >= 1e5) {
@@ -26,6 +26,9 @@ export function withError(x: number | null, error: number | null): string {
   }
   return `${x.toFixed(place)} ± ${error.toFixed(place)}`.replace(/^-/, '−');
 }
+
+/** Whether a temperature is below zero by more than two standard errors, and so that of a passing state. */
+export const passing = (x: number | null, error: number | null) => x !== null && x + 2 * (error ?? 0) < 0;
 
 export const capital = (s: string) => s.charAt(0).toUpperCase() + s.slice(1);
 
