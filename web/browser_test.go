@@ -87,7 +87,7 @@ func js[T any](t *testing.T, ctx context.Context, expression string) T {
 // until waits for an expression to be true.
 func until(t *testing.T, ctx context.Context, expression string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("!!("+expression+")")); err == nil && ok {
 			return
 		}
@@ -522,6 +522,14 @@ func TestRich(t *testing.T) {
 	until(t, ctx, `document.body.innerText.includes('showing') && document.querySelectorAll('.uplot').length >= 3`)
 	js[bool](t, ctx, `(document.querySelector('#spectra').scrollIntoView(), true)`)
 	until(t, ctx, `document.querySelector('#spectra + div').innerText.includes('checkpoint of step 1000')`)
+
+	// Checkpoints are gone through by keyboard.
+	js[bool](t, ctx, `(document.querySelector('[aria-label="Later checkpoint"]').focus(), true)`)
+	do(t, ctx, chromedp.KeyEvent("\r"))
+	until(t, ctx, `location.hash.includes('checkpoint=2990') && document.querySelector('#spectra + div').innerText.includes('checkpoint of step 2990')`)
+	js[bool](t, ctx, `(document.querySelector('[aria-label="Earlier checkpoint"]').focus(), true)`)
+	do(t, ctx, chromedp.KeyEvent("\r"))
+	until(t, ctx, `location.hash.includes('checkpoint=1000') && document.querySelector('#spectra + div').innerText.includes('checkpoint of step 1000')`)
 
 	// The spectra of all checkpoints are a curve.
 	js[bool](t, ctx, `(() => { const s = [...document.querySelectorAll('#spectra + div select')].at(-1); s.value = 'stable_rank'; s.dispatchEvent(new Event('change', {bubbles: true})); return true })()`)
