@@ -35,6 +35,6 @@ export async function goTo(id: string) {
   const place = has ?? part.querySelector<HTMLElement>('figure') ?? part;
   // Of a tall map, the row.
   const row = place.clientHeight > innerHeight ? place.querySelector('.outline') : null;
-  (row ?? place).scrollIntoView({ block: row || has ? 'center' : 'start' });
+  (row ?? has ?? part).scrollIntoView({ block: row || has ? 'center' : 'start' });
   place.focus({ preventScroll: true });
 }
