@@ -519,7 +519,7 @@ func TestRich(t *testing.T) {
 	until(t, ctx, `location.hash.includes('checkpoint=1000') && document.querySelector('#spectra + div').innerText.includes('checkpoint of step 1000')`)
 	link := js[string](t, ctx, "location.href")
 	do(t, ctx, chromedp.Navigate("about:blank"), chromedp.Navigate(link))
-	until(t, ctx, `document.body.innerText.includes('showing') && document.querySelectorAll('.uplot').length >= 3`)
+	until(t, ctx, `document.body.innerText.includes('showing') && document.querySelectorAll('.uplot').length >= 3 && document.querySelector('.pointed').contains(document.activeElement)`)
 	js[bool](t, ctx, `(document.querySelector('#spectra').scrollIntoView(), true)`)
 	until(t, ctx, `document.querySelector('#spectra + div').innerText.includes('checkpoint of step 1000')`)
 
