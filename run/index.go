@@ -80,9 +80,10 @@ func openIndex(dir, path string) (*Index, string, error) {
 // Close closes the index.
 func (x *Index) Close() error { return x.db.Close() }
 
-// List returns the series there are, by layer and name.
+// List returns the series there are, in the order in which they were first
+// recorded: layers come in that of the network.
 func (x *Index) List() ([]Series, error) {
-	rows, err := x.db.Query(`SELECT layer, name FROM series ORDER BY layer, name`)
+	rows, err := x.db.Query(`SELECT layer, name FROM series ORDER BY id`)
 	if err != nil {
 		return nil, fmt.Errorf("reading index: %w", err)
 	}

@@ -76,6 +76,21 @@ func TestEvents(t *testing.T) {
 	same(t, got, []Record{finding, {Time: 3, Step: 5, Kind: KindResume}})
 }
 
+// TestOrder lists layers as they come in the network.
+func TestOrder(t *testing.T) {
+	r := create(t)
+	layer := func(step int64, name string) Record {
+		return Record{Step: step, Kind: KindLayer, Layer: name, Values: map[string]float64{"virial": 1}}
+	}
+	must(t, r.Append(layer(1, "h.2"), layer(1, "h.10"), layer(1, "head"), layer(2, "h.2"), layer(2, "embedding"), layer(2, "h.10")))
+	index, _, err := OpenIndex(r.Dir)
+	must(t, err)
+	defer index.Close()
+	list, err := index.List()
+	must(t, err)
+	same(t, list, []Series{{"h.2", "virial"}, {"h.10", "virial"}, {"head", "virial"}, {"embedding", "virial"}})
+}
+
 // answers is all that an index knows.
 func answers(t interface{ Fatal(...any) }, dir string) map[Series][]Point {
 	index, _, err := OpenIndex(dir)

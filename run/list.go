@@ -28,6 +28,8 @@ type Summary struct {
 	Step  int64   // of the last record; 0 when there is none
 	Time  float64 // of the last record, seconds since 1970; 0 when there is none
 	Loss  float64 // of the last record that has one; NaN when there is none
+
+	Diverged bool // whether that record has one, and it is NaN or infinite
 }
 
 // summaryTail is how much of the end of events.jsonl a summary looks at.
@@ -93,7 +95,7 @@ func Summarise(dir string) (Summary, error) {
 		}
 		for _, f := range d.fields {
 			if d.head.Layer == "" && f.name == "loss" {
-				s.Loss = f.value
+				s.Loss, s.Diverged = f.value, math.IsNaN(f.value) || math.IsInf(f.value, 0)
 				return s, nil
 			}
 		}

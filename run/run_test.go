@@ -309,6 +309,7 @@ func TestList(t *testing.T) {
 		nil,
 		{step1(1), {Time: 7, Step: 5, Kind: KindEnd}},
 		{step1(1), step1(2), {Time: 1.5, Step: 1, Kind: KindResume}},
+		{step1(1), {Time: 2, Step: 2, Kind: KindStep, Values: map[string]float64{"loss": math.Inf(1)}}},
 	} {
 		r, err := Create(filepath.Join(root, "sweep", fmt.Sprint(i)), nil)
 		must(t, err)
@@ -324,5 +325,6 @@ func TestList(t *testing.T) {
 		{Dir: "0", State: Stopped, Loss: math.NaN()},
 		{Dir: "1", State: Finished, Step: 5, Time: 7, Loss: 1},
 		{Dir: "2", State: Stopped, Step: 1, Time: 1.5, Loss: 1},
+		{Dir: "3", State: Stopped, Step: 2, Time: 2, Loss: math.Inf(1), Diverged: true},
 	})
 }
