@@ -129,7 +129,7 @@ func measureSpectra(ctx context.Context, c run.Checkpoint) (any, error) {
 	defer f.Close()
 	d := spectraDocument{Schema: schema, Step: c.Step, Matrices: []matrix{}, Charts: []any{}}
 	table := report.Table{
-		Columns: []string{"matrix", "shape", "σ max (1)", "stable rank (1)", "entropy (nat)", "outliers", "alpha (1)", "tail"}, Words: map[int]bool{1: true, 7: true}}
+		Columns: []string{"matrix", "shape", "σ max (θ)", "stable rank (1)", "entropy (nat)", "outliers (count)", "alpha (1)", "tail"}, Words: map[int]bool{1: true, 7: true}}
 	left := 0
 	for _, t := range f.Tensors {
 		views := spectrum.Views(t)

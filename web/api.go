@@ -30,18 +30,19 @@ var errNoSeries = errors.New("no such series")
 
 // A runItem is a run in the list.
 type runItem struct {
-	ID    string   `json:"id" doc:"its path below the folder that is served"`
-	State string   `json:"state" enum:"running,finished,stopped"`
-	Step  int64    `json:"step" doc:"of the last record"`
-	Time  float64  `json:"time" doc:"of the last record, seconds since 1970"`
-	Loss  *float64 `json:"loss" doc:"last that was recorded; null when there is none, or it is not finite"`
+	ID       string   `json:"id" doc:"its path below the folder that is served"`
+	State    string   `json:"state" enum:"running,finished,stopped"`
+	Step     int64    `json:"step" doc:"of the last record"`
+	Time     float64  `json:"time" doc:"of the last record, seconds since 1970"`
+	Loss     *float64 `json:"loss" doc:"last that was recorded; null when there is none, or it is not finite"`
+	Diverged bool     `json:"diverged" doc:"whether the last loss recorded is NaN or infinite"`
 
 	Temperature    *float64 `json:"temperature" doc:"mean of the last tenth of its steps, energy/nat; null where it is not known, or not yet"`
 	TemperatureErr *float64 `json:"temperature_stderr"`
 }
 
 func newItem(id string, s run.Summary) runItem {
-	item := runItem{ID: id, State: string(s.State), Step: s.Step, Time: s.Time}
+	item := runItem{ID: id, State: string(s.State), Step: s.Step, Time: s.Time, Diverged: s.Diverged}
 	if finite(s.Loss) {
 		item.Loss = &s.Loss
 	}

@@ -154,6 +154,26 @@ func TestPages(t *testing.T) {
 	until(t, ctx, `document.body.innerText.includes('There are no runs here yet')`)
 	shot(t, ctx, "empty")
 
+	// One without records, which come while it is looked at.
+	young, err := run.Create(filepath.Join(root, "young"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, ctx, `document.querySelectorAll('tbody tr').length == 1`)
+	do(t, ctx, chromedp.Navigate(home+"#/run/young"))
+	until(t, ctx, `document.body.innerText.includes('Nothing is recorded yet') && document.querySelector('h2').innerText == 'What ran'`)
+	shot(t, ctx, "young")
+	appendTo(t, young, 0, 20)
+	until(t, ctx, `document.querySelectorAll('.uplot').length == 2 && !document.body.innerText.includes('Nothing is recorded yet')`)
+	if err := young.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(young.Dir); err != nil {
+		t.Fatal(err)
+	}
+	do(t, ctx, chromedp.Navigate(home))
+	until(t, ctx, `document.body.innerText.includes('There are no runs here yet')`)
+
 	// One, which appears by itself, and grows while it is looked at.
 	r := writeRun(t, filepath.Join(root, "digits", "tanh"), 2000)
 	until(t, ctx, `document.querySelectorAll('tbody tr').length == 1`)
@@ -267,7 +287,26 @@ func TestThousandRuns(t *testing.T) {
 	js[bool](t, ctx, `document.querySelector('button.push').focus() || true`)
 	do(t, ctx, chromedp.KeyEvent("\r"))
 	until(t, ctx, `document.body.innerText.includes('2 runs compared') && document.querySelectorAll('.uplot').length == 1`)
+	until(t, ctx, `document.querySelector('#settings + div').innerText.match(/seed/g).length == 3`) // a setting, and two names
 	shot(t, ctx, "compare")
+
+	// One line is told from the other; what was chosen is still so in the list; a run that is gone does not hide the others.
+	js[bool](t, ctx, `(document.querySelector('.legend button').focus(), true)`)
+	do(t, ctx, chromedp.KeyEvent("\r"))
+	until(t, ctx, `document.querySelector('.legend button').ariaPressed == 'true'`)
+	compared := js[string](t, ctx, "location.href")
+	js[bool](t, ctx, `([...document.querySelectorAll('a')].find((a) => a.innerText == 'All runs').click(), true)`)
+	until(t, ctx, `document.querySelector('button.push')?.innerText == 'Compare 2' && location.hash.includes('compare=')`)
+	do(t, ctx, chromedp.Navigate("about:blank"), chromedp.Navigate(compared+"/none"))
+	until(t, ctx, `document.querySelector('[role=alert]')?.innerText.includes('no such run') && document.querySelectorAll('.uplot').length == 1`)
+	do(t, ctx, chromedp.Navigate("about:blank"), chromedp.Navigate("http://"+address+"/#/compare"))
+	until(t, ctx, `document.body.innerText.includes('None is chosen')`)
+
+	// The list is ordered by its heads.
+	do(t, ctx, chromedp.Navigate("about:blank"), chromedp.Navigate("http://"+address+"/"))
+	until(t, ctx, `document.querySelector('tbody tr')`)
+	js[bool](t, ctx, `([...document.querySelectorAll('th button')].find((b) => b.innerText.startsWith('energy')).click(), true)`)
+	until(t, ctx, `document.querySelector('[aria-sort=ascending]').innerText.startsWith('energy') && document.querySelector('tbody a').innerText == 'sweep-9/seed-99' && location.hash.includes('order=energy')`)
 	do(t, ctx, chromedp.Navigate("http://"+address+"/#/run/sweep-3%2Fseed-4"))
 	until(t, ctx, `document.querySelector('h1').innerText == 'sweep-3/seed-4' && document.querySelectorAll('.uplot').length >= 1`)
 }
@@ -306,8 +345,10 @@ func TestFindings(t *testing.T) {
 	}
 	address, _ := serve(t, root, "127.0.0.1:0", "")
 	do(t, ctx, chromedp.Navigate("http://"+address+"/"))
-	until(t, ctx, `document.querySelector('tbody abbr')?.innerText == 'passing'`)
+	until(t, ctx, `[...document.querySelectorAll('tbody abbr')].map((a) => a.innerText).join() == 'diverged,passing'`)
 	page := "http://" + address + "/#/run/ill"
+	do(t, ctx, chromedp.Navigate(page))
+	until(t, ctx, `document.querySelector('.figures').innerText.includes('not finite\n') && document.querySelector('#curve-loss .plot')?.ariaLabel.includes('; not finite from ')`)
 	file := filepath.Join(t.TempDir(), "ill.html")
 	if err := WriteReport(t.Context(), filepath.Join(root, "ill"), file); err != nil {
 		t.Fatal(err)
@@ -472,7 +513,7 @@ func TestExports(t *testing.T) {
 			t.Errorf("of the comparison no %s.png is saved", name)
 		}
 		table := rows(files[name+".csv"])
-		if !slices.Equal(table[0], []string{"name", "step (count)", title(quantity), "two standard errors"}) {
+		if !slices.Equal(table[0], []string{"name", "step (count)", title(quantity), "two standard errors (" + map[string]string{"loss": "loss", "temperature": "energy/nat"}[quantity] + ")"}) {
 			t.Errorf("%s.csv is headed %q", name, table[0])
 		}
 		table = table[1:]

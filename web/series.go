@@ -34,8 +34,8 @@ var labels = []quantity{
 	{Name: "momentum", Label: "momentum", Unit: "1"},
 	{Name: "energy_in", Label: "signal energy in", Unit: "signal²"},
 	{Name: "energy_out", Label: "signal energy out", Unit: "signal²"},
-	{Name: "dead", Label: "dead units", Unit: "share"},
-	{Name: "saturated", Label: "saturated units", Unit: "share"},
+	{Name: "dead", Label: "dead units", Unit: "1"},
+	{Name: "saturated", Label: "saturated units", Unit: "1"},
 	{Name: "hessian_trace", Label: "Hessian trace", Unit: "energy/θ²"},
 	{Name: "alpha", Label: "tail exponent α of the spectrum", Unit: "1"},
 	{Name: "spectral_norm", Label: "spectral norm", Unit: "θ"},
@@ -178,7 +178,7 @@ func (v *view) measureLayers() error {
 
 // quantities lists what the run can show.
 func (v *view) quantities() []quantity {
-	var list []quantity
+	list := []quantity{}
 	known := map[string]bool{"virial": true, "centred_virial": true, "centred_update": true, "example_gradient_norm2": true, "parameters": true, "batch": true}
 	add := func(q quantity) {
 		known[q.Name] = true

@@ -1,6 +1,6 @@
 import type { ChartDocument, FindingDocument, PageDocument, TableDocument } from './page';
 
-export interface Run { id: string; state: 'running' | 'finished' | 'stopped'; step: number; time: number; loss: number | null; temperature: number | null; temperature_stderr: number | null }
+export interface Run { id: string; state: 'running' | 'finished' | 'stopped'; step: number; time: number; loss: number | null; diverged: boolean; temperature: number | null; temperature_stderr: number | null }
 export interface RunList { root: string; runs: Run[] }
 export interface Quantity { name: string; label: string; unit: string; system: boolean; layers: string[] }
 export interface Event { step: number; time: number; kind: string; layer: string; text: string }
@@ -37,6 +37,21 @@ export class Failure extends Error {
 export function path(name: string, query: Record<string, string | number | undefined> = {}): string {
   const list = Object.entries(query).filter(([, v]) => v !== undefined && v !== '').map(([k, v]) => `${k}=${encodeURIComponent(v!)}`);
   return `api/${name}` + (list.length ? '?' + list.join('&') : '');
+}
+
+/** Calls f one round at a time: what is asked for during one is done once after it. */
+export function rounds(f: () => Promise<void>): () => Promise<void> {
+  let busy = false, again = false;
+  return async () => {
+    again = true;
+    if (busy) return;
+    busy = true;
+    try {
+      while (again) { again = false; await f(); }
+    } finally {
+      busy = false;
+    }
+  };
 }
 
 /** Whether a report has a document inside. */

@@ -1,5 +1,6 @@
 import type { Curve, Layers } from './api';
-import type { Trace } from './Plot.svelte';
+import { withError } from './format';
+import type { Mark, Trace } from './Plot.svelte';
 
 /** A curve as a line: means of intervals, with two standard errors of them and, where it is alone, its extremes. */
 export function trace(name: string, colour: string, c: Curve, alone: boolean): Trace {
@@ -16,6 +17,22 @@ export function missing(curves: Curve[]): string {
   return n ? `Not finite, and so not drawn: ${n.toLocaleString('en')} ${n === 1 ? 'value' : 'values'}.` : '';
 }
 
+/** The stretches of steps in which a curve has values that are not finite, named if they are few. */
+export function gaps(c: Curve): Mark[] {
+  const list: Mark[] = [];
+  c.not_finite.forEach((n, i) => {
+    if (n && c.not_finite[i - 1]) list[list.length - 1].to = c.last[i];
+    else if (n) list.push({ from: c.first[i], to: c.last[i], name: 'not finite' });
+  });
+  return list.length <= 3 ? list : list.map((m) => ({ ...m, name: '' }));
+}
+
+/** Whether a loss falls by two powers of ten, and so is read on a logarithmic axis. */
+export function falls(c: Curve): boolean {
+  const known = c.mean.filter((m): m is number => m !== null);
+  return Math.min(...known) > 0 && Math.max(...known) / Math.min(...known) > 100;
+}
+
 /** The layers as rows of equal columns from from to to. */
 export function cells(layers: Layers, from: number, to: number): (number | null)[][] {
   const columns = 300, width = (to - from + 1) / columns;
@@ -30,6 +47,12 @@ export function cells(layers: Layers, from: number, to: number): (number | null)
     });
     return row;
   });
+}
+
+/** What the last interval of a curve says: its mean with its standard error, or that it has none that is finite, and then what was last. */
+export function ending(c: Curve | undefined, diverged = false): { value: string; note: string } {
+  const last = withError(...end(c));
+  return c?.not_finite.at(-1) && (diverged || c.mean.at(-1) === null) ? { value: 'not finite', note: `last that was: ${last}` } : { value: last, note: 'last interval' };
 }
 
 /** The last known mean of a curve, with its standard error. */

@@ -32,6 +32,16 @@ export const passing = (x: number | null, error: number | null) => x !== null &&
 
 export const capital = (s: string) => s.charAt(0).toUpperCase() + s.slice(1);
 
+/** Dotted names without the parts at both ends that all of them share: the rest tells them apart. */
+export function distinct(names: string[]): string[] {
+  const parts = names.map((n) => n.split('.'));
+  const shared = (at: (p: string[], i: number) => string) => { let i = 0; while (parts.length > 1 && parts.every((p) => p.length > i + 1 && at(p, i) === at(parts[0], i))) i++; return i; };
+  const left = shared((p, i) => p[i]);
+  parts.forEach((p) => p.splice(0, left));
+  const right = shared((p, i) => p[p.length - 1 - i]);
+  return parts.map((p) => p.slice(0, p.length - right).join('.'));
+}
+
 export function count(n: number): string { return n.toLocaleString('en'); }
 
 export function ago(time: number, now: number): string {
