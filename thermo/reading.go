@@ -51,10 +51,10 @@ func (r Reading) String() string {
 }
 
 // FormatError formats value ± stderr, both rounded to two significant digits
-// of stderr. With a stderr of zero or NaN it prints the value alone, to six
-// significant digits. Minus signs are typographic ones.
+// of stderr. With a stderr of zero, NaN or what is left by rounding it prints
+// the value alone, to six significant digits. Minus signs are typographic ones.
 func FormatError(value, stderr float64) string {
-	if !(stderr > 0) || math.IsInf(stderr, 0) || math.IsNaN(value) || math.IsInf(value, 0) {
+	if !(stderr > 1e-13*math.Abs(value)) || math.IsInf(stderr, 0) || math.IsNaN(value) || math.IsInf(value, 0) {
 		return strings.ReplaceAll(fmt.Sprintf("%.6g", value), "-", "−")
 	}
 	magnitude := math.Max(math.Abs(value), stderr)

@@ -584,6 +584,22 @@ func TestRich(t *testing.T) {
 	do(t, ctx, chromedp.KeyEvent(kb.Escape))
 	until(t, ctx, `!document.body.innerText.includes('showing') && !location.hash.includes('from=')`)
 
+	// Plus looks closer, minus goes back.
+	do(t, ctx, chromedp.KeyEvent("+"))
+	until(t, ctx, `document.body.innerText.includes('showing') && location.hash.includes('from=')`)
+	do(t, ctx, chromedp.KeyEvent("--"))
+	until(t, ctx, `!document.body.innerText.includes('showing') && !location.hash.includes('from=')`)
+
+	// As many curves as one likes.
+	also := `[...document.querySelectorAll('label')].find((l) => l.innerText.startsWith('Also draw')).querySelector('select')`
+	for _, name := range []string{"learning_rate", "energy_in"} {
+		js[bool](t, ctx, `(() => { const s = `+also+`; s.value = '`+name+`'; s.dispatchEvent(new Event('change', {bubbles: true})); return true })()`)
+		until(t, ctx, `!!document.querySelector('#curve-`+name+` .uplot') && `+also+`.value === ''`)
+	}
+	until(t, ctx, `location.hash.includes('plot=learning_rate%2Cenergy_in') || location.hash.includes('plot=learning_rate,energy_in')`)
+	js[bool](t, ctx, `([...document.querySelectorAll('button[title="Take this curve away"]')][0].click(), true)`)
+	until(t, ctx, `!document.querySelector('#curve-learning_rate') && !!document.querySelector('#curve-energy_in')`)
+
 	// The same in one file.
 	file := filepath.Join(t.TempDir(), "rich.html")
 	if err := WriteReport(t.Context(), filepath.Join(root, "rich"), file); err != nil {

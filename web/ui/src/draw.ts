@@ -15,6 +15,12 @@ export function ticks(low: number, high: number, most: number): number[] {
   return list;
 }
 
+/** The stretch of an axis after a key that looks closer (+, =) or less close (-) at a place of it; null for other keys. */
+export function closer(key: string, low: number, high: number, at: number): [number, number] | null {
+  const factor = { '+': 0.5, '=': 0.5, '-': 2 }[key];
+  return factor ? [at + factor * (low - at), at + factor * (high - at)] : null;
+}
+
 /** At most about most round numbers from low to high, for a logarithmic axis. */
 export function powers(low: number, high: number, most: number): number[] {
   const decades = Math.log10(high / low);
