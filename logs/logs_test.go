@@ -105,6 +105,7 @@ func TestText(t *testing.T) {
 	}{
 		{"a.csv", "step,loss,lr\n10,2.5,0.1\n20,,0.1\n30,nan,x\n", "10 loss 2.5|10 lr 0.1|20 lr 0.1|30 loss NaN", ""},
 		{"a.csv", "epoch,time,loss\n1,100,2\n", "1 loss 2 @100", ""},
+		{"a.csv", "step (count),energy (loss)\n7,2\n", "7 energy (loss) 2", ""},
 		{"a.csv", "loss\n3\n2\n", "1 loss 3|2 loss 2", ""},
 		{"a.csv", "\xef\xbb\xbfstep,loss\r\n1,2\r\n", "1 loss 2", ""},
 		{"a.csv", "1,2\n3,4\n", "", "expected a first line with the names"},

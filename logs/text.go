@@ -114,10 +114,14 @@ func (c columns) points(cells []string, row int64) ([]Point, error) {
 	return points, nil
 }
 
-// find returns the first column that has one of the names, -1 for none.
+// find returns the first column that has one of the names, whatever its unit in
+// parentheses, -1 for none.
 func find(columns, names []string) int {
 	for _, name := range names {
-		if i := slices.IndexFunc(columns, func(c string) bool { return strings.EqualFold(c, name) }); i >= 0 {
+		if i := slices.IndexFunc(columns, func(c string) bool {
+			c, _, _ = strings.Cut(c, " (")
+			return strings.EqualFold(c, name)
+		}); i >= 0 {
 			return i
 		}
 	}
