@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -41,7 +43,8 @@ func read(r thermo.Reading) reading {
 
 // A transitionsDocument is the body of GET /api/transitions.
 type transitionsDocument struct {
-	Schema      string       `json:"schema"`
+	Schema string `json:"schema"`
+	covered
 	LookedAt    int          `json:"looked_at" doc:"curves that were looked at"`
 	Transitions []transition `json:"transitions"`
 	Reason      string       `json:"reason" doc:"why there can be none"`
@@ -67,10 +70,30 @@ type change struct {
 	P      float64 `json:"p"`
 }
 
+// Covered says what was recorded when an analysis began: it is of all that.
+type covered struct {
+	First int64 `json:"first" doc:"step of the first record that was looked at"`
+	Last  int64 `json:"last" doc:"step of the last; the run may have grown since"`
+}
+
+func coveredBy(dir string) (c covered, err error) {
+	index, _, err := run.OpenIndex(dir)
+	if err != nil {
+		return c, err
+	}
+	defer index.Close()
+	c.First, c.Last, err = index.Steps()
+	return c, err
+}
+
 // findTransitions looks for phase transitions along the run in dir.
 func findTransitions(ctx context.Context, dir string) (any, error) {
 	d := transitionsDocument{Schema: schema, Transitions: []transition{}}
-	h, err := monitor.ReadTransitions(ctx, dir)
+	var h *monitor.History
+	var err error
+	if d.covered, err = coveredBy(dir); err == nil {
+		h, err = monitor.ReadTransitions(ctx, dir)
+	}
 	if err == nil && len(h.Transitions) > 0 {
 		h, err = monitor.ReadHistory(ctx, dir) // their latent heats
 	}
@@ -176,7 +199,8 @@ func estimate(r thermo.Reading) string {
 
 // A spendingDocument is the body of GET /api/spending.
 type spendingDocument struct {
-	Schema   string          `json:"schema"`
+	Schema string `json:"schema"`
+	covered
 	Energy   reading         `json:"energy"`
 	PerLoss  reading         `json:"joules_per_nat"`
 	After    reading         `json:"energy_after_stop"`
@@ -191,7 +215,11 @@ type spendingDocument struct {
 // as kelvin energy efficiency does.
 func findSpending(ctx context.Context, dir string) (any, error) {
 	d := spendingDocument{Schema: schema, Figures: []report.Figure{}, Charts: []any{}}
-	history, err := power.ReadHistory(dir)
+	var history *power.History
+	var err error
+	if d.covered, err = coveredBy(dir); err == nil {
+		history, err = power.ReadHistory(dir)
+	}
 	if err == nil {
 		var trace power.Trace
 		if trace, err = power.ReadRecords(dir); err == nil {
@@ -245,22 +273,32 @@ func (d *spendingDocument) read(h *power.History, trace power.Trace) error {
 	return nil
 }
 
-// An analysis is something that takes long to find, of the records of a run as
-// they were at one time.
+// A version is the size and the time of the last change, in nanoseconds since
+// 1970, of the file that an analysis is made of.
+type version struct{ size, changed int64 }
+
+// An analysis is something that takes long to find.
 type analysis struct {
-	size    int64
-	changed time.Time
+	of      version
 	value   any
 	err     error
 	took    time.Duration
 	ended   time.Time     // zero: never
-	running chan struct{} // closed when it ends; nil when it is not running
+	running chan struct{} // closed when it ends; nil when it is neither running nor due
+
+	wanted version // what is looked for next, and how
+	look   look
 }
+
+type look func(ctx context.Context) (any, error)
 
 // analyses keeps what was found. One is looked for at a time, and that of a run
 // that grows anew only so often that it takes a twentieth of one core: what was
-// found before is the answer meanwhile.
+// found before is the answer meanwhile, and whoever got it is told when there is
+// a newer one.
 type analyses struct {
+	news    func(id string) // an answer that was old is no longer
+	soonest time.Duration   // after the last time it was looked for
 	mu      sync.Mutex
 	known   map[string]*analysis
 	one     chan struct{}
@@ -272,11 +310,10 @@ type analyses struct {
 const (
 	mostAnalyses = 256
 	seldom       = 20 // times what it takes
-	soonest      = 5 * time.Second
 )
 
-func newAnalyses() *analyses {
-	a := &analyses{known: map[string]*analysis{}, one: make(chan struct{}, 1)}
+func newAnalyses(news func(id string)) *analyses {
+	a := &analyses{news: news, soonest: 5 * time.Second, known: map[string]*analysis{}, one: make(chan struct{}, 1)}
 	a.ctx, a.stop = context.WithCancel(context.Background())
 	return a
 }
@@ -287,9 +324,9 @@ func (a *analyses) close() {
 	a.working.Wait()
 }
 
-// find returns what f finds, which is called if it must be. The error is errLooking
-// while there is nothing yet.
-func (a *analyses) find(ctx context.Context, key string, size int64, changed time.Time, f func(ctx context.Context) (any, error)) (any, error) {
+// find returns what f finds of a version of a run, or what was found of an earlier
+// one while f waits for its turn. The error is errLooking while there is nothing yet.
+func (a *analyses) find(ctx context.Context, key, id string, of version, f look) (any, error) {
 	a.mu.Lock()
 	x := a.known[key]
 	if x == nil {
@@ -297,11 +334,13 @@ func (a *analyses) find(ctx context.Context, key string, size int64, changed tim
 		x = &analysis{}
 		a.known[key] = x
 	}
-	fresh := !x.ended.IsZero() && x.size == size && x.changed.Equal(changed)
-	if !fresh && x.running == nil && time.Since(x.ended) > max(soonest, seldom*x.took) && a.ctx.Err() == nil {
-		x.running = make(chan struct{})
-		a.working.Add(1)
-		go a.run(x, size, changed, f)
+	if x.ended.IsZero() || x.of != of {
+		x.wanted, x.look = of, f
+		if x.running == nil && a.ctx.Err() == nil {
+			x.running = make(chan struct{})
+			a.working.Add(1)
+			go a.run(x, id, time.Until(x.ended.Add(max(a.soonest, seldom*x.took))))
+		}
 	}
 	running, value, err, known := x.running, x.value, x.err, !x.ended.IsZero()
 	a.mu.Unlock()
@@ -320,24 +359,40 @@ func (a *analyses) find(ctx context.Context, key string, size int64, changed tim
 	}
 }
 
-func (a *analyses) run(x *analysis, size int64, changed time.Time, f func(ctx context.Context) (any, error)) {
+// run looks for what is wanted of x when it is due and the one before is done.
+func (a *analyses) run(x *analysis, id string, due time.Duration) {
 	defer a.working.Done()
+	timer := time.NewTimer(due)
+	defer timer.Stop()
 	var value any
-	var err error
 	var began time.Time
+	var of version
+	err := context.Canceled
 	select {
-	case a.one <- struct{}{}:
-		began = time.Now()
-		value, err = f(a.ctx)
-		<-a.one
+	case <-timer.C:
+		select {
+		case a.one <- struct{}{}:
+			a.mu.Lock()
+			began, of = time.Now(), x.wanted
+			f := x.look
+			a.mu.Unlock()
+			value, err = f(a.ctx)
+			<-a.one
+		case <-a.ctx.Done():
+		}
 	case <-a.ctx.Done():
-		err = a.ctx.Err()
 	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	x.value, x.err, x.size, x.changed, x.ended, x.took = value, err, size, changed, time.Now(), time.Since(began)
+	told := !x.ended.IsZero()
+	if !began.IsZero() {
+		x.value, x.err, x.of, x.ended, x.took = value, err, of, time.Now(), time.Since(began)
+	}
 	close(x.running)
 	x.running = nil
+	a.mu.Unlock()
+	if told && !began.IsZero() {
+		a.news(id)
+	}
 }
 
 // forget makes room: the analysis that is oldest goes.
@@ -363,15 +418,23 @@ func (s *Server) analyse(ctx context.Context, id, what string, f func(ctx contex
 	if err != nil {
 		return nil, failure(err)
 	}
+	var of version
+	of.size, of.changed, err = index.Seen()
 	index.Close()
-	e, dir, err := s.store.find(id)
 	if err != nil {
 		return nil, failure(err)
 	}
-	s.store.mu.Lock()
-	size, changed := e.size, e.changed
-	s.store.mu.Unlock()
-	value, err := s.analyses.find(ctx, what+" "+id, size, changed, func(ctx context.Context) (any, error) { return f(ctx, dir) })
+	_, dir, err := s.store.find(id)
+	if err != nil {
+		return nil, failure(err)
+	}
+	// Another run of the same name does not get the answer of the one before.
+	info, err := os.Stat(filepath.Join(dir, "model.json"))
+	if err != nil {
+		return nil, failure(err)
+	}
+	key := fmt.Sprint(what, " ", id, " ", info.ModTime().UnixNano())
+	value, err := s.analyses.find(ctx, key, id, of, func(ctx context.Context) (any, error) { return f(ctx, dir) })
 	return value, failure(err)
 }
 
@@ -397,8 +460,15 @@ func (s *Server) spectra(ctx context.Context, in *spectraInput) (*body[spectraDo
 	if err != nil {
 		return nil, failure(err)
 	}
-	// The weights of a checkpoint do not change when records come.
-	value, err := s.analyses.find(ctx, fmt.Sprintf("spectra %s %d", in.Run, c.Step), 0, time.Time{}, func(ctx context.Context) (any, error) { return measureSpectra(ctx, c) })
+	info, err := os.Stat(c.Path)
+	if err != nil {
+		return nil, failure(err)
+	}
+	// The weights of a checkpoint do not change when records come, but it may be
+	// written anew, and then what was found is not of these weights.
+	of := version{info.Size(), info.ModTime().UnixNano()}
+	key := fmt.Sprint("spectra ", in.Run, " ", c.Step, " ", of)
+	value, err := s.analyses.find(ctx, key, in.Run, of, func(ctx context.Context) (any, error) { return measureSpectra(ctx, c) })
 	return typed[spectraDocument](value, failure(err))
 }
 

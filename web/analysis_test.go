@@ -1,13 +1,18 @@
 package web
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"math"
 	"math/rand/v2"
+	"net/http"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -145,18 +150,21 @@ func TestAnalyses(t *testing.T) {
 
 // TestAnalysesAreKept counts how often something is looked for.
 func TestAnalysesAreKept(t *testing.T) {
-	a := newAnalyses()
+	news := make(chan string, 2*mostAnalyses)
+	a := newAnalyses(func(id string) { news <- id })
 	defer a.close()
-	calls, gate := 0, make(chan struct{}, 10)
+	a.soonest = time.Second
+	gate := make(chan struct{}, 10)
+	var calls atomic.Int64
 	find := func(size int64) (any, error) {
-		return a.find(t.Context(), "x", size, time.Time{}, func(ctx context.Context) (any, error) {
-			calls++ // one runs at a time
+		return a.find(t.Context(), "x", "run", version{size: size}, func(ctx context.Context) (any, error) {
+			n := int(calls.Add(1))
 			select {
 			case <-gate:
 			case <-ctx.Done():
 				return nil, ctx.Err()
 			}
-			return calls, nil
+			return n, nil
 		})
 	}
 	if _, err := find(1); !errors.Is(err, errLooking) {
@@ -168,29 +176,125 @@ func TestAnalysesAreKept(t *testing.T) {
 			t.Fatalf("got %v %v", x, err)
 		}
 	}
-	// The run grew: what is known is the answer, and not too soon is it looked for again.
-	if x, err := find(2); x != 1 || err != nil || calls != 1 {
-		t.Errorf("got %v %v after %d calls", x, err, calls)
-	}
+	// The run grew: what is known is the answer until the new one is due, and
+	// whoever got it is told then; of what was asked for meanwhile only the last counts.
 	a.mu.Lock()
-	a.known["x"].ended = time.Now().Add(-time.Hour)
+	a.known["x"].took = 0 // it waited for the gate
 	a.mu.Unlock()
+	began := time.Now()
+	for _, size := range []int64{2, 3} {
+		if x, err := find(size); x != 1 || err != nil || calls.Load() != 1 {
+			t.Errorf("got %v %v after %d calls", x, err, calls.Load())
+		}
+	}
 	gate <- struct{}{}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		if x, _ := find(2); x == 2 {
-			break
+	select {
+	case id := <-news:
+		if id != "run" || time.Since(began) < a.soonest/2 {
+			t.Errorf("told of %q after %v", id, time.Since(began))
 		}
-		if time.Now().After(deadline) {
-			t.Fatal("it is never looked for again")
-		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("nobody is told")
+	}
+	if x, err := find(3); x != 2 || err != nil || calls.Load() != 2 {
+		t.Errorf("got %v %v after %d calls", x, err, calls.Load())
 	}
 	// It remembers so many, and the oldest goes.
 	for i := range 2 * mostAnalyses {
-		a.find(t.Context(), string(rune(i)), 1, time.Time{}, func(context.Context) (any, error) { return nil, errors.New("none") })
+		a.find(t.Context(), string(rune(i)), "run", version{}, func(context.Context) (any, error) { return nil, errors.New("none") })
 	}
 	a.mu.Lock()
 	if n := len(a.known); n > mostAnalyses+1 {
 		t.Errorf("%d are kept", n)
 	}
 	a.mu.Unlock()
+}
+
+// TestTransitionsOfAGrownRun appends a jump and the end to a run whose transitions
+// were asked for: without being asked again the server says when they are known.
+func TestTransitionsOfAGrownRun(t *testing.T) {
+	root := t.TempDir()
+	r, err := run.Create(filepath.Join(root, "a"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(3, 3))
+	write := func(from, to int, mean float64, more ...run.Record) {
+		t.Helper()
+		var records []run.Record
+		for step := from; step < to; step++ {
+			records = append(records, run.Record{Step: int64(step), Kind: run.KindStep, Values: map[string]float64{"loss": mean + 0.1*rng.NormFloat64()}})
+		}
+		if err := r.Append(append(records, more...)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(0, 1000, 1)
+	address, _ := serve(t, root, "127.0.0.1:0", "")
+	home := "http://" + address + "/api/"
+	if d := told[transitionsDocument](t, home+"transitions?run=a"); len(d.Transitions) != 0 || d.First != 0 || d.Last != 999 {
+		t.Fatalf("before: %+v", d)
+	}
+	write(1000, 2000, 2, run.Record{Step: 1999, Kind: "end"})
+	r.Close()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		if told[runDocument](t, home+"run?run=a").Run.Step == 1999 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the records are never seen")
+		}
+	}
+	answer, err := http.Get(home + "changes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	d := told[transitionsDocument](t, home+"transitions?run=a") // as a page does that heard of the records
+	began := time.Now()
+	for lines := bufio.NewScanner(answer.Body); d.Last != 1999 && lines.Scan(); {
+		if strings.HasPrefix(lines.Text(), `data: {"runs":`) {
+			d = told[transitionsDocument](t, home+"transitions?run=a")
+		}
+		if time.Since(began) > 30*time.Second {
+			break
+		}
+	}
+	if d.Last != 1999 || len(d.Transitions) != 1 || d.Transitions[0].First > 1000 || d.Transitions[0].Last < 999 {
+		t.Errorf("after %v: %+v", time.Since(began), d)
+	}
+	t.Logf("known %v after they were asked for", time.Since(began))
+}
+
+// TestRecreatedRun shows the spectra of the weights that are there, not of those
+// that had the same name and step.
+func TestRecreatedRun(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, "a")
+	address := ""
+	for _, rows := range []int{32, 16} {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		r, err := run.Create(dir, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		weights := make([]float32, rows*64)
+		for i := range weights {
+			weights[i] = float32(math.Sin(float64(i * i)))
+		}
+		if err := r.Checkpoint(5, func(path string) error {
+			return checkpoint.WriteSafetensors(path, []checkpoint.Named{{Name: "0.weight", Shape: []int{rows, 64}, F32: weights}}, nil)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		if address == "" {
+			address, _ = serve(t, root, "127.0.0.1:0", "")
+		}
+		if d := told[spectraDocument](t, "http://"+address+"/api/spectra?run=a"); len(d.Matrices) != 1 || !slices.Equal(d.Matrices[0].Shape, []int{rows, 64}) {
+			t.Errorf("of %d rows: %+v", rows, d.Matrices)
+		}
+	}
 }

@@ -46,7 +46,8 @@ func New(root, token string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{store: store, hub: newHub(), analyses: newAnalyses(), token: token, mux: http.NewServeMux()}
+	hub := newHub()
+	s := &Server{store: store, hub: hub, analyses: newAnalyses(func(id string) { hub.send([]string{id}, nil) }), token: token, mux: http.NewServeMux()}
 	config := huma.DefaultConfig("kelvin", "1")
 	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil // its page of documentation would load scripts from elsewhere
 	config.Info.Description = "The runs of a folder: their records summed up for plotting, their findings, and a way to write them from elsewhere."
