@@ -113,12 +113,15 @@ func (m *Monitor) readMotion(w []sample, r *Report) {
 	missing := func(name, unit, what string) thermo.Reading {
 		return thermo.Reading{Name: name, Unit: unit, Value: math.NaN(), StdErr: math.NaN(), Invalid: what + " not recorded"}
 	}
-	r.Temperature = missing("virial", "energy/nat", "(θ−θ̄)·g or the numbers of parameters are")
+	r.Temperature = missing("virial", "energy/nat", "virials or the numbers of parameters are")
 	r.Kinetic = missing("kinetic", "energy/nat", "updates of gradient descent, with their learning rate and momentum, are")
 	r.Stationarity = missing("stationarity", "1", "updates and their overlaps with θ−θ̄ are")
 	names := m.moving(w)
 	if len(names) == 0 {
-		r.Zeroth = thermo.ZerothLaw(nil)
+		if t, ok := m.temperature(w); ok {
+			r.Temperature = t
+		}
+		r.Zeroth = thermo.ZerothLaw([]thermo.Reading{r.Temperature})
 		return
 	}
 	k := 0
@@ -193,6 +196,37 @@ func kineticHeat(s sample, update2 float64) (float64, bool) {
 	return (1 + mu) * update2 / (2 * eta), descent && eta > 0
 }
 
+// virials are the virials of a layer about θ̄, or where that is not recorded about 0.
+func virials(w []sample, layer string) []float64 {
+	if v := column(w, layer, "centred_virial"); len(v) > 0 {
+		return v
+	}
+	return column(w, layer, "virial")
+}
+
+// temperature reads the temperature of the whole system off its virials alone.
+func (m *Monitor) temperature(w []sample) (t thermo.Reading, ok bool) {
+	var sums []float64
+	k := 0.0
+	for _, name := range m.names {
+		v := virials(w, name)
+		if m.parameters[name] == 0 || len(v) == 0 || sums != nil && len(v) != len(sums) {
+			continue // of other steps than the others: it cannot be added
+		}
+		if sums == nil {
+			sums = make([]float64, len(v))
+		}
+		for i, x := range v {
+			sums[i] += x
+		}
+		k += float64(m.parameters[name])
+	}
+	for i := range sums {
+		sums[i] /= k
+	}
+	return mean("virial", "", "energy/nat", sums), len(sums) > 0
+}
+
 // moving lists the layers whose motion about θ̄ is recorded.
 func (m *Monitor) moving(w []sample) []string {
 	var names []string
@@ -222,7 +256,7 @@ func sums(s sample, names []string) (virial, update2, overlap float64, complete 
 func (m *Monitor) readLayers(w []sample, r *Report) {
 	for i := range r.Layers {
 		l := &r.Layers[i]
-		l.Temperature = mean("virial", l.Name, "energy/nat", column(w, l.Name, "centred_virial"))
+		l.Temperature = mean("virial", l.Name, "energy/nat", virials(w, l.Name))
 		if l.Parameters > 0 {
 			l.Temperature.Value /= float64(l.Parameters)
 			l.Temperature.StdErr /= float64(l.Parameters)

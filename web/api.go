@@ -1,18 +1,13 @@
 package web
 
 import (
-	"bytes"
 	"context"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"math"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -37,8 +32,9 @@ type runItem struct {
 	Loss     *float64 `json:"loss" doc:"last that was recorded; null when there is none, or it is not finite"`
 	Diverged bool     `json:"diverged" doc:"whether the last loss recorded is NaN or infinite"`
 
-	Temperature    *float64 `json:"temperature" doc:"mean of the last tenth of its steps, energy/nat; null where it is not known, or not yet"`
+	Temperature    *float64 `json:"temperature" doc:"mean over its last records, as kelvin watch reads it, energy/nat; null where it is not known, or not yet"`
 	TemperatureErr *float64 `json:"temperature_stderr"`
+	TemperatureWhy string   `json:"temperature_reason" doc:"why it is not valid"`
 }
 
 func newItem(id string, s run.Summary) runItem {
@@ -67,8 +63,23 @@ type runDocument struct {
 	Parameters  map[string]int  `json:"parameters" doc:"number of parameters of each layer, where known"`
 	Checkpoints []int64         `json:"checkpoints" doc:"steps whose weights are kept"`
 	Events      []event         `json:"events" doc:"findings, notes, checkpoints"`
+	Now         now             `json:"now" doc:"what the last records say, as kelvin watch reads them"`
 	Findings    []finding       `json:"findings" doc:"what the last records say is wrong, as kelvin watch finds it"`
 	Warning     string          `json:"warning" doc:"what of the records could not be read"`
+}
+
+// A now is what the last records of a run say: readings over the monitor's window.
+type now struct {
+	From        int64   `json:"from" doc:"first step of the window"`
+	Step        int64   `json:"step" doc:"last of it"`
+	Energy      reading `json:"energy"`
+	Temperature reading `json:"temperature" doc:"by the virial thermometer"`
+	Kinetic     reading `json:"kinetic" doc:"temperature by the updates of gradient descent"`
+	Zeroth      string  `json:"zeroth_law" doc:"whether the two agree"`
+}
+
+func newNow(r monitor.Report) now {
+	return now{r.From, r.Step, read(r.Loss), read(r.Temperature), read(r.Kinetic), string(r.Zeroth.Verdict)}
 }
 
 // A finding is one of the monitor, with the steps of the window it was found in and
@@ -194,7 +205,7 @@ func (s *Server) describe(ctx context.Context, in *runInput) (*body[runDocument]
 // document describes the run.
 func (v *view) document(item runItem, warning string) (runDocument, error) {
 	d := runDocument{Schema: schema, Run: item, First: v.first, Last: v.last, Quantities: v.quantities(),
-		Parameters: map[string]int{}, Checkpoints: []int64{}, Events: []event{}, Warning: warning}
+		Parameters: map[string]int{}, Checkpoints: []int64{}, Events: []event{}, Findings: []finding{}, Warning: warning}
 	events, err := v.Events()
 	if err != nil {
 		return d, err
@@ -212,50 +223,15 @@ func (v *view) document(item runItem, warning string) (runDocument, error) {
 	for _, c := range kept {
 		d.Checkpoints = append(d.Checkpoints, c.Step)
 	}
-	if d.Findings, err = recent(v.dir); err != nil {
+	report, err := monitor.ReadRecent(v.dir)
+	if err != nil {
 		return d, err
 	}
-	return d, run.Model(v.dir, &d.Model)
-}
-
-// recentBytes is how much of the end of the records the findings are made of: more
-// than the monitor's window of any network of up to a thousand layers.
-const recentBytes = 8 << 20
-
-// recent returns what the last records of a run say is wrong.
-func recent(dir string) ([]finding, error) {
-	list := []finding{}
-	f, err := os.Open(filepath.Join(dir, "events.jsonl"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return list, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	text, err := io.ReadAll(io.NewSectionReader(f, max(0, info.Size()-recentBytes), recentBytes))
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > recentBytes {
-		text = text[bytes.IndexByte(text, '\n')+1:]
-	}
-	m := monitor.New()
-	for line := range bytes.Lines(text) {
-		var r run.Record
-		if r.UnmarshalJSON(line) == nil { // lines that are none are in the warning of the index
-			m.Add(r)
-		}
-	}
-	report := m.Report()
+	d.Now = newNow(report)
 	for _, x := range report.Findings {
-		list = append(list, finding{x, report.From, report.Step, shownBy[x.ID]})
+		d.Findings = append(d.Findings, finding{x, report.From, report.Step, shownBy[x.ID]})
 	}
-	return list, nil
+	return d, run.Model(v.dir, &d.Model)
 }
 
 func (s *Server) series(ctx context.Context, in *seriesInput) (*body[seriesDocument], error) {

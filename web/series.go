@@ -8,7 +8,6 @@ import (
 
 	"github.com/kelvin-ml/kelvin/nn"
 	"github.com/kelvin-ml/kelvin/run"
-	"github.com/kelvin-ml/kelvin/thermo"
 	"github.com/kelvin-ml/kelvin/training"
 )
 
@@ -243,26 +242,16 @@ func (v *view) virial(layer string) string {
 	return ""
 }
 
-// batches is the number of batches behind the error of a mean. An interval with
-// fewer than half as many records says little of its error, so that short runs
-// have fewer and longer ones.
-const batches = 16
-
-// A column sums up an interval of steps.
-type column struct {
-	first, last int64
-	min, max    float64
-	points      int
-	notFinite   int
-	means       thermo.Series // of batches of its points, in order
-}
+// values is the number of values of a curve to an interval that is shown: they say
+// how uncertain its mean is. A short run has intervals of half as many records.
+const values = 16
 
 // A curve is a series in columns of equal widths. What is not known is null.
 type curve struct {
 	First     []int64    `json:"first" doc:"step of the first record in each interval"`
 	Last      []int64    `json:"last"`
 	Mean      []*float64 `json:"mean"`
-	StdErr    []*float64 `json:"stderr" doc:"standard error of the mean, correlation counted; null below four batches"`
+	StdErr    []*float64 `json:"stderr" doc:"standard error of the mean, correlation counted; null where the records are too few, or too correlated, to tell it"`
 	Min       []*float64 `json:"min"`
 	Max       []*float64 `json:"max"`
 	Points    []int      `json:"points" doc:"finite values"`
@@ -270,58 +259,65 @@ type curve struct {
 }
 
 // curve returns a quantity in at most n columns: fewer, but no fewer than forty,
-// where there are less than half a column's batches for each.
+// where there would be less than eight records in each.
 func (v *view) curve(layer, name string, from, to int64, n int) (*curve, error) {
 	from, to = max(from, v.first), min(to, v.last)
-	fine, err := v.fine(layer, name, from, to, n*batches)
+	fine, err := v.fine(layer, name, from, to, max(n*values, 4*shortest))
 	if err != nil {
 		return nil, err
 	}
 	c := &curve{[]int64{}, []int64{}, []*float64{}, []*float64{}, []*float64{}, []*float64{}, []int{}, []int{}}
-	if len(fine) == 0 {
-		return c, nil
-	}
 	records := 0
+	var known []float64
 	for _, b := range fine {
 		records += b.Points + b.NotFinite
-	}
-	n = min(n, max(records/(batches/2), 40))
-	var current *column
-	width := float64(to-from+1) / float64(n)
-	at := -1
-	for _, b := range fine {
-		if i := int(float64(b.First-from) / width); current == nil || i != at {
-			c.add(current)
-			at, current = i, &column{first: b.First, min: math.Inf(1), max: math.Inf(-1)}
-		}
-		current.last = b.Last
-		current.notFinite += b.NotFinite
 		if b.Points > 0 {
-			current.points += b.Points
-			current.min, current.max = math.Min(current.min, b.Min), math.Max(current.max, b.Max)
-			current.means.Add(b.Mean)
+			known = append(known, b.Mean)
 		}
 	}
-	c.add(current)
+	n = min(n, max(records/(values/2), 40))
+	z := readNoise(known)
+	width := float64(to-from+1) / float64(n)
+	column := func(b run.Bucket) int { return int(float64(b.First-from) / width) }
+	for i, at := 0, 0; i < len(fine); { // at is the number of known values before
+		j := i + 1
+		for j < len(fine) && column(fine[j]) == column(fine[i]) {
+			j++
+		}
+		at += c.add(fine[i:j], z, at)
+		i = j
+	}
 	return c, nil
 }
 
-func (c *curve) add(from *column) {
-	if from == nil {
-		return
+// add adds the column of some buckets, and returns how many of them have a mean:
+// of those of the noise they begin at at.
+func (c *curve) add(buckets []run.Bucket, z noise, at int) (known int) {
+	low, high := math.Inf(1), math.Inf(-1)
+	var sum float64
+	points, notFinite := 0, 0
+	for _, b := range buckets {
+		notFinite += b.NotFinite
+		if b.Points > 0 {
+			known++
+			points += b.Points
+			sum += float64(b.Points) * b.Mean
+			low, high = math.Min(low, b.Min), math.Max(high, b.Max)
+		}
 	}
-	c.First, c.Last = append(c.First, from.first), append(c.Last, from.last)
-	c.Points, c.NotFinite = append(c.Points, from.points), append(c.NotFinite, from.notFinite)
-	var mean, stderr, low, high *float64
-	if from.points > 0 {
-		m := from.means.Mean()
-		mean, low, high = &m, &from.min, &from.max
-		if r := from.means.Reading("", "", ""); from.means.N() >= 4 && r.Invalid == "" && finite(r.StdErr) {
-			stderr = &r.StdErr
+	c.First, c.Last = append(c.First, buckets[0].First), append(c.Last, buckets[len(buckets)-1].Last)
+	c.Points, c.NotFinite = append(c.Points, points), append(c.NotFinite, notFinite)
+	var mean, stderr, least, most *float64
+	if points > 0 {
+		m := sum / float64(points)
+		mean, least, most = &m, &low, &high
+		if e := z.stderr(at, at+known); finite(e) {
+			stderr = &e
 		}
 	}
 	c.Mean, c.StdErr = append(c.Mean, mean), append(c.StdErr, stderr)
-	c.Min, c.Max = append(c.Min, low), append(c.Max, high)
+	c.Min, c.Max = append(c.Min, least), append(c.Max, most)
+	return known
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
@@ -365,19 +361,6 @@ func (v *view) global(from, to int64, n int) ([]run.Bucket, error) {
 		sum = together(sum, b, func(x, y float64) float64 { return x + y })
 	}
 	return scaled(sum, 1/k), nil
-}
-
-// temperature returns that of the last tenth of the steps, with its error, where
-// they are known.
-func (v *view) temperature() (mean, stderr *float64) {
-	if !v.has("", "temperature") {
-		return nil, nil
-	}
-	c, err := v.curve("", "temperature", v.last-(v.last-v.first)/10, v.last, 1)
-	if err != nil || len(c.Mean) == 0 {
-		return nil, nil
-	}
-	return c.Mean[len(c.Mean)-1], c.StdErr[len(c.StdErr)-1]
 }
 
 // ratio joins the means of two quantities of a layer.

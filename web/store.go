@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kelvin-ml/kelvin/monitor"
 	"github.com/kelvin-ml/kelvin/run"
 )
 
@@ -32,8 +33,8 @@ type entry struct {
 	size    int64
 	changed time.Time
 
-	heat, heatErr *float64 // of the last tenth of its steps; nil if it is not known
-	heated        time.Time
+	heat   reading // temperature of its last records
+	heated time.Time
 
 	indexing sync.Mutex // held while its index is brought up to date
 }
@@ -130,7 +131,7 @@ func (s *store) list() []runItem {
 	items := make([]runItem, 0, len(s.runs))
 	for id, e := range s.runs {
 		item := newItem(id, e.summary)
-		item.Temperature, item.TemperatureErr = e.heat, e.heatErr
+		item.Temperature, item.TemperatureErr, item.TemperatureWhy = e.heat.Value, e.heat.StdErr, e.heat.Reason
 		items = append(items, item)
 	}
 	slices.SortFunc(items, func(a, b runItem) int {
@@ -235,26 +236,26 @@ func (s *store) warm(id string) bool {
 		return false
 	}
 	index, _, err := run.OpenIndex(dir)
-	e.indexing.Unlock() // reading it holds nobody up
+	e.indexing.Unlock()
 	if err != nil {
 		return false
 	}
-	defer index.Close()
+	index.Close()
 	s.mu.Lock()
 	due := time.Since(e.heated) > heatEvery || e.summary.State != run.Running
 	s.mu.Unlock()
 	if !due {
 		return false
 	}
-	v, err := newView(index, dir, s.memory)
+	report, err := monitor.ReadRecent(dir)
 	if err != nil {
 		return false
 	}
-	heat, stderr := v.temperature()
+	heat := read(report.Temperature)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	same := (heat == nil) == (e.heat == nil) && (heat == nil || *heat == *e.heat)
-	e.heat, e.heatErr, e.heated = heat, stderr, time.Now()
+	same := (heat.Value == nil) == (e.heat.Value == nil) && (heat.Value == nil || *heat.Value == *e.heat.Value)
+	e.heat, e.heated = heat, time.Now()
 	return !same
 }
 

@@ -1,6 +1,6 @@
 import type { ChartDocument, FindingDocument, PageDocument, TableDocument } from './page';
 
-export interface Run { id: string; state: 'running' | 'finished' | 'stopped'; step: number; time: number; loss: number | null; diverged: boolean; temperature: number | null; temperature_stderr: number | null }
+export interface Run { id: string; state: 'running' | 'finished' | 'stopped'; step: number; time: number; loss: number | null; diverged: boolean; temperature: number | null; temperature_stderr: number | null; temperature_reason: string }
 export interface RunList { root: string; runs: Run[] }
 export interface Quantity { name: string; label: string; unit: string; system: boolean; layers: string[] }
 export interface Event { step: number; time: number; kind: string; layer: string; text: string }
@@ -8,6 +8,7 @@ export interface Finding extends FindingDocument { id: string; from: number; ste
 export interface RunDocument {
   run: Run; model: unknown; first: number; last: number; quantities: Quantity[];
   parameters: Record<string, number>; events: Event[]; findings: Finding[]; checkpoints: number[]; warning: string;
+  now: { from: number; step: number; energy: Reading; temperature: Reading; kinetic: Reading; zeroth_law: string };
 }
 type Values = (number | null)[];
 export interface Curve { first: number[]; last: number[]; mean: Values; stderr: Values; min: Values; max: Values; points: number[]; not_finite: number[] }
