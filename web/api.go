@@ -2,13 +2,10 @@ package web
 
 import (
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -147,7 +144,7 @@ func (s *Server) routes(api huma.API) {
 	huma.Register(api, get("transitions", "/api/transitions", "Phase transitions along a run"), s.transitions)
 	huma.Register(api, get("spectra", "/api/spectra", "Singular values of the weight matrices of a checkpoint"), s.spectra)
 	huma.Register(api, get("spending", "/api/spending", "What a run that recorded its power got for its energy"), s.spending)
-	huma.Register(api, huma.Operation{OperationID: "create", Method: http.MethodPut, Path: "/api/run", Summary: "Create a run to write to, or find where to go on", MaxBodyBytes: 1 << 20}, s.create)
+	huma.Register(api, huma.Operation{OperationID: "create", Method: http.MethodPut, Path: "/api/run", Summary: "Create a run to write to, or find where to go on", MaxBodyBytes: 1 << 20, BodyReadTimeout: s.bodyTime}, s.create)
 	document(api)
 }
 
@@ -275,30 +272,6 @@ func (v *view) layersOf(name string, w Window) (layersDocument, error) {
 	return d, nil
 }
 
-// csv writes every value of a series, step by step.
-func (s *Server) csv(w http.ResponseWriter, r *http.Request) {
-	q := r.URL.Query()
-	id, layer, name := q.Get("run"), q.Get("layer"), q.Get("name")
-	err := s.open(id, func(v *view, _ runItem, _ string) error {
-		if !v.has(layer, name) {
-			return fmt.Errorf("%q of layer %q: %w", name, layer, errNoSeries)
-		}
-		w.Header().Set("Content-Type", "text/csv; charset=utf-8")
-		w.Header().Set("Content-Disposition", `attachment; filename="kelvin.csv"`)
-		out := csv.NewWriter(w)
-		out.Write([]string{"step (count)", title(name)})
-		buckets, err := v.fine(layer, name, math.MinInt64, math.MaxInt64, math.MaxInt32)
-		for _, b := range buckets {
-			out.Write([]string{strconv.FormatInt(b.First, 10), strconv.FormatFloat(b.Mean, 'g', -1, 64)})
-		}
-		out.Flush()
-		return err
-	})
-	if err != nil {
-		refuse(w, err)
-	}
-}
-
 // refuse answers a request outside huma as huma does.
 func refuse(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
@@ -326,7 +299,7 @@ func (s *Server) changes(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "retry: 1000\nevent: hello\ndata: {}\n\n")
 	alive := time.NewTicker(15 * time.Second)
 	defer alive.Stop()
-	for control.Flush() == nil {
+	for control.SetWriteDeadline(time.Now().Add(writeTime)) == nil && control.Flush() == nil {
 		select {
 		case <-r.Context().Done():
 			return

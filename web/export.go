@@ -20,14 +20,20 @@ import (
 // export sends the page of a run as one file.
 func (s *Server) export(w http.ResponseWriter, r *http.Request) {
 	id := r.URL.Query().Get("run")
+	leave, err := s.exports.enter(r.Context())
+	if err != nil {
+		refuse(w, err)
+		return
+	}
 	var page string
-	err := s.open(id, func(v *view, item runItem, warning string) error {
+	err = s.open(id, func(v *view, item runItem, warning string) error {
 		data, plain, err := snapshot(r.Context(), v, item, warning)
 		if err == nil {
 			page, err = report.HTML(id, data, plain)
 		}
 		return err
 	})
+	leave()
 	if err != nil {
 		refuse(w, err)
 		return

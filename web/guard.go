@@ -1,12 +1,17 @@
 package web
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 )
 
 // cookie keeps the token of a browser.
@@ -23,6 +28,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	checked := origin.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w = &oneStatus{ResponseWriter: w}
+		if r.ContentLength != 0 { // of what has no body the connection is to stay open
+			http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.bodyTime))
+		}
 		s.count.requests.Add(1)
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)
@@ -54,6 +62,21 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		}
 		checked.ServeHTTP(w, r)
 	})
+}
+
+// Slots bound how many requests do at one time what takes memory.
+type slots chan struct{}
+
+// enter takes a slot, which is free again after leave.
+func (s slots) enter(ctx context.Context) (leave func(), err error) {
+	select {
+	case s <- struct{}{}:
+		return func() { <-s }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(5 * time.Second):
+		return nil, huma.Error503ServiceUnavailable(fmt.Sprintf("%d requests of this kind are being answered: ask again", cap(s)))
+	}
 }
 
 // A oneStatus keeps the first status: huma gives a second one where the client has
@@ -100,5 +123,5 @@ func local(host string) bool {
 	}
 	host = strings.Trim(host, "[]")
 	address, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && address.IsLoopback()
+	return strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") || err == nil && address.IsLoopback()
 }

@@ -10,9 +10,13 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
+	"path"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -24,6 +28,7 @@ import (
 // Limits of what writers elsewhere may send.
 const (
 	maxBatch  = 8 << 20 // bytes of records in a request
+	maxBodies = 8       // batches that are read into memory at one time
 	maxOpen   = 256     // runs that are being written at one time
 	idleAfter = 30 * time.Second
 
@@ -35,14 +40,13 @@ type writer struct {
 	users int       // requests that have it; under the mutex of the store
 	used  time.Time // likewise
 
+	rate *rate.Limiter
 	mu   sync.Mutex
 	run  *run.Run // nil until it is needed
-	rate *rate.Limiter
 }
 
+// close closes the run. The caller holds w.mu, or nobody else uses w.
 func (w *writer) close() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if w.run != nil {
 		w.run.Close()
 		w.run = nil
@@ -103,32 +107,45 @@ func (s *Server) take(w http.ResponseWriter, r *http.Request) (int64, error) {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/x-ndjson" {
 		return 0, huma.Error415UnsupportedMediaType("expected the content type application/x-ndjson")
 	}
-	lines, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBatch))
+	leave, err := s.bodies.enter(r.Context())
 	if err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			return 0, huma.Error413RequestEntityTooLarge(fmt.Sprintf("expected at most %d bytes of records", maxBatch))
-		}
+		return 0, err
+	}
+	defer leave()
+	to, done, err := s.store.writer(id)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	if !to.rate.Allow() { // before anything is read
+		w.Header().Set("Retry-After", "1")
+		return 0, huma.Error429TooManyRequests(fmt.Sprintf("expected at most %d batches a second to one run: send larger ones", batchRate))
+	}
+	lines, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBatch))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return 0, huma.Error413RequestEntityTooLarge(fmt.Sprintf("expected at most %d bytes of records", maxBatch))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return 0, huma.NewError(http.StatusRequestTimeout, fmt.Sprintf("expected all the records within %v", s.bodyTime))
+	case err != nil:
 		return 0, huma.Error400BadRequest("reading the records: " + err.Error())
 	}
-	var size int64
-	err = s.store.writing(id, func(to *writer) error {
-		if !to.rate.Allow() {
-			w.Header().Set("Retry-After", "1")
-			return huma.Error429TooManyRequests(fmt.Sprintf("expected at most %d batches a second to one run: send larger ones", batchRate))
+	to.mu.Lock()
+	defer to.mu.Unlock()
+	if _, err := os.Stat(filepath.Join(dir, "model.json")); err != nil {
+		to.close() // its folder was taken away
+	}
+	if to.run == nil {
+		if to.run, err = open(dir); err != nil {
+			return 0, err
 		}
-		if to.run == nil {
-			if to.run, err = open(dir); err != nil {
-				return err
-			}
-		}
-		var added []byte
-		if size, added, err = add(to.run, offset, lines); err == nil {
-			s.count.records.Add(int64(bytes.Count(added, []byte("\n"))))
-			s.count.bytes.Add(int64(len(added)))
-		}
-		return err
-	})
+	}
+	size, added, err := add(to.run, offset, lines)
+	if err == nil {
+		s.count.records.Add(int64(bytes.Count(added, []byte("\n"))))
+		s.count.bytes.Add(int64(len(added)))
+	}
 	return size, err
 }
 
@@ -176,58 +193,93 @@ func open(dir string) (*run.Run, error) {
 
 // A createInput is the request PUT /api/run.
 type createInput struct {
-	Run  string          `query:"run" required:"true" doc:"id of the run: a path below the folder that is served"`
-	Body json.RawMessage `doc:"its model.json"`
+	Run  string `query:"run" required:"true" doc:"id of the run: a path below the folder that is served"`
+	Body model
 }
 
-// create makes a run for records from elsewhere, or finds it there already.
+// A model is a model.json.
+type model struct{ json.RawMessage }
+
+// Schema implements huma.SchemaProvider.
+func (model) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, Description: "its model.json", AdditionalProperties: true}
+}
+
+// create makes a run for records from elsewhere, or finds it there already: the
+// same request may come again.
 func (s *Server) create(ctx context.Context, in *createInput) (*body[offsetDocument], error) {
 	dir, err := s.store.path(in.Run)
 	if err != nil || in.Run == "." {
 		return nil, huma.Error422UnprocessableEntity(cmp.Or(err, errors.New("expected the run to have a name")).Error())
 	}
-	d := offsetDocument{Schema: schema}
-	err = s.store.writing(in.Run, func(to *writer) error {
-		if to.run == nil {
-			if to.run, err = run.Create(dir, in.Body); err != nil {
-				if to.run, err = open(dir); err != nil {
-					return err
-				}
-			}
+	// The list of runs does not look into a run.
+	for above := in.Run; above != "."; {
+		above = path.Dir(above)
+		if _, err := os.Stat(filepath.Join(s.store.root, above, "model.json")); err == nil {
+			return nil, huma.Error422UnprocessableEntity(fmt.Sprintf("run %q: %q is a run: expected a path beside it", in.Run, above))
 		}
-		d.Offset, err = to.run.Size()
-		return err
-	})
+	}
+	to, done, err := s.store.writer(in.Run)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	to.mu.Lock()
+	defer to.mu.Unlock()
+	var there any
+	switch err = run.Model(dir, &there); {
+	case errors.Is(err, run.ErrNotRun):
+		to.close()
+		to.run, err = run.Create(dir, in.Body)
+		if errors.Is(err, syscall.ENOSPC) {
+			return nil, huma.NewError(http.StatusInsufficientStorage, err.Error())
+		}
+		if err != nil {
+			return nil, huma.Error422UnprocessableEntity(err.Error())
+		}
+	case err != nil:
+		return nil, huma.Error422UnprocessableEntity(err.Error())
+	default:
+		var sent any
+		if err := json.Unmarshal(in.Body.RawMessage, &sent); err != nil {
+			return nil, huma.Error422UnprocessableEntity(err.Error())
+		}
+		if !reflect.DeepEqual(sent, there) {
+			return nil, huma.Error422UnprocessableEntity(fmt.Sprintf("run %q is here with another model.json: choose another name", in.Run))
+		}
+	}
+	if to.run == nil {
+		if to.run, err = open(dir); err != nil {
+			return nil, err
+		}
+	}
+	d := offsetDocument{Schema: schema}
+	d.Offset, err = to.run.Size()
 	return &body[offsetDocument]{d}, err
 }
 
-// writing lets f write to a run, alone.
-func (s *store) writing(id string, f func(*writer) error) error {
+// writer returns the writer of a run, which stays open until done.
+func (s *store) writer(id string) (w *writer, done func(), err error) {
 	s.mu.Lock()
-	w := s.writers[id]
+	defer s.mu.Unlock()
+	w = s.writers[id]
 	if w == nil {
 		if len(s.writers) >= maxOpen {
-			s.mu.Unlock()
-			return huma.Error429TooManyRequests(fmt.Sprintf("%d runs are being written: wait until one ends", maxOpen))
+			return nil, nil, huma.Error429TooManyRequests(fmt.Sprintf("%d runs are being written: wait until one ends", maxOpen))
 		}
 		w = &writer{rate: rate.NewLimiter(batchRate, batchBurst)}
 		s.writers[id] = w
 	}
 	w.users++
-	s.mu.Unlock()
-
-	w.mu.Lock()
-	err := f(w)
-	w.mu.Unlock()
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	w.users--
-	w.used = time.Now()
-	if w.run == nil && w.users == 0 {
-		delete(s.writers, id)
-	}
-	return err
+	return w, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		w.users--
+		w.used = time.Now()
+		if w.run == nil && w.users == 0 {
+			delete(s.writers, id)
+		}
+	}, nil
 }
 
 // rest closes the runs that no records came for.

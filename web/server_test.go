@@ -1,18 +1,21 @@
 package web
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -256,10 +259,10 @@ func TestLimits(t *testing.T) {
 	for i := range maxOpen {
 		store.writers[fmt.Sprint(i)] = &writer{}
 	}
-	if err := store.writing("one more", func(*writer) error { return nil }); err == nil || !strings.Contains(err.Error(), "wait until one ends") {
+	if _, _, err := store.writer("one more"); err == nil || !strings.Contains(err.Error(), "wait until one ends") {
 		t.Errorf("one more than %d runs at one time: %v", maxOpen, err)
 	}
-	if err := store.writing("0", func(*writer) error { return nil }); err != nil {
+	if _, _, err := store.writer("0"); err != nil {
 		t.Errorf("one of them: %v", err)
 	}
 }
@@ -305,6 +308,8 @@ func TestGuard(t *testing.T) {
 	}{
 		{"plain", "GET", nil, 200},
 		{"by name", "GET", []string{"Host", "localhost:1"}, 200},
+		{"by name, in capitals", "GET", []string{"Host", "LOCALHOST:1"}, 200},
+		{"by its full name", "GET", []string{"Host", "localhost.:1"}, 200},
 		{"rebound name", "GET", []string{"Host", "evil.example"}, 421},
 		{"other page writes", "PUT", []string{"Origin", "http://evil.example", "Content-Type", "application/json"}, 403},
 		{"other page, newer browser", "PUT", []string{"Sec-Fetch-Site", "cross-site", "Content-Type", "application/json"}, 403},
@@ -366,5 +371,150 @@ func TestClientGone(t *testing.T) {
 		if g.statuses > 1 {
 			t.Errorf("%s: %d statuses", path, g.statuses)
 		}
+	}
+}
+
+// TestCSV streams series in stretches and compares them with the records: one with
+// a gap, of derived quantities too.
+func TestCSV(t *testing.T) {
+	root := t.TempDir()
+	r, err := run.Create(filepath.Join(root, "a"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]*strings.Builder{}
+	for _, name := range []string{"loss", "temperature", "efficiency"} {
+		want[name] = &strings.Builder{}
+	}
+	var records []run.Record
+	for i := range 5*atOnce + 17 {
+		step := int64(i)
+		if i > 3*atOnce {
+			step += 1 << 40
+		}
+		x := float64(i % 8)
+		records = append(records, run.Record{Time: 1, Step: step, Kind: run.KindStep, Values: map[string]float64{"loss": x}})
+		if fmt.Fprintf(want["loss"], "%d,%g\n", step, x); i%3 == 0 {
+			records = append(records, run.Record{Time: 1, Step: step, Kind: run.KindLayer, Layer: "0", Values: map[string]float64{"parameters": 4, "virial": x, "energy_in": 8, "energy_out": x}})
+			fmt.Fprintf(want["temperature"], "%d,%g\n", step, x/4)
+			fmt.Fprintf(want["efficiency"], "%d,%g\n", step, 1-x/8)
+		}
+	}
+	if err := r.Append(records...); err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	address, _ := serve(t, root, "127.0.0.1:0", "")
+	told[runDocument](t, "http://"+address+"/api/run?run=a")
+	for name, rows := range want {
+		layer := map[string]string{"efficiency": "0"}[name]
+		status, text := ask(t, "GET", "http://"+address+"/api/series.csv?run=a&layer="+layer+"&name="+name, "")
+		head, got, _ := strings.Cut(text, "\n")
+		if status != 200 || !strings.HasPrefix(head, "step (count),") || got != rows.String() {
+			t.Errorf("%s: %d, %q, %d bytes, not %d", name, status, head, len(got), rows.Len())
+		}
+	}
+}
+
+// TestBodies sends a body that never ends, more of them than are read at one time.
+func TestBodies(t *testing.T) {
+	s, err := New(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.bodyTime = 300 * time.Millisecond
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { done <- s.Serve(ctx, l) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	changes, err := http.Get("http://" + l.Addr().String() + "/api/changes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer changes.Body.Close()
+	var group sync.WaitGroup
+	for range 2 * maxBodies {
+		group.Go(func() {
+			c, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(10 * time.Second))
+			fmt.Fprintf(c, "POST /api/records?run=a&offset=0 HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: 1000\r\n\r\nabc", jsonl)
+			text, err := io.ReadAll(c)
+			if err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 408") {
+				t.Errorf("%v %.80s", err, text)
+			}
+		})
+	}
+	group.Wait()
+	if _, err := run.Create(filepath.Join(s.store.root, "new"), nil); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(changes.Body); lines.Scan(); {
+		if strings.Contains(lines.Text(), `"new"`) {
+			return
+		}
+	}
+	t.Error("the stream of changes ended with them")
+}
+
+// TestCreate makes runs where there are others, and of what is no model.json.
+func TestCreate(t *testing.T) {
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "plain", "inner"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	address, _ := serve(t, root, "127.0.0.1:0", "")
+	for _, c := range []struct {
+		id, model string
+		status    int
+		says      string
+	}{
+		{"a", `{"x":1,"y":[2]}`, 200, `"offset":0`},
+		{"a", `{ "y": [2], "x": 1 }`, 200, `"offset":0`}, // the answer was lost
+		{"a", `{"x":2,"y":[2]}`, 422, "another model.json"},
+		{"a/inner", "{}", 422, `\"a\" is a run`},
+		{"a/b/c", "{}", 422, `\"a\" is a run`},
+		{"plain", "{}", 422, "is not empty: it holds inner"},
+		{strings.Repeat("n", 300), "{}", 422, "file name too long"},
+		{"b", "null", 422, "object"},
+		{"b", "[]", 422, "object"},
+		{"b", `"x"`, 422, "object"},
+		{"b", "", 400, "body"},
+		{"c:d", "{}", 200, "offset"},
+	} {
+		status, text := ask(t, "PUT", "http://"+address+"/api/run?run="+c.id, c.model, "Content-Type", "application/json")
+		if status != c.status || !strings.Contains(text, c.says) {
+			t.Errorf("%.20s of %s: %d %s", c.id, c.model, status, text)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(root, "b")); err == nil {
+		t.Error("a run was made of what is no model.json")
+	}
+	// A run that was taken away while it was open is made anew.
+	if err := os.RemoveAll(filepath.Join(root, "a")); err != nil {
+		t.Fatal(err)
+	}
+	post := func() int {
+		status, _ := ask(t, "POST", "http://"+address+"/api/records?run=a&offset=0", `{"v":1,"t":1,"step":0,"kind":"step"}`+"\n", "Content-Type", jsonl)
+		return status
+	}
+	if status := post(); status != 404 {
+		t.Errorf("records for a run that was taken away: %d", status)
+	}
+	if status, text := ask(t, "PUT", "http://"+address+"/api/run?run=a", "{}", "Content-Type", "application/json"); status != 200 || post() != 200 {
+		t.Errorf("the run anew: %d %s", status, text)
 	}
 }

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/kelvin-ml/kelvin/monitor"
 	"github.com/kelvin-ml/kelvin/run"
@@ -164,8 +164,15 @@ func (s *store) find(id string) (e *entry, dir string, err error) {
 // path returns the folder of an id, which lies below the root: neither dots nor
 // links lead out of it.
 func (s *store) path(id string) (string, error) {
-	if !fs.ValidPath(id) || strings.ContainsAny(id, "\\\x00:") || len(id) > 512 {
-		return "", fmt.Errorf("run %q: expected a path below the folder of the runs", id)
+	switch {
+	case !utf8.ValidString(id):
+		return "", fmt.Errorf("run %q: expected a path in UTF-8", id)
+	case len(id) > 512:
+		return "", fmt.Errorf("run %.20q…: expected a path of at most 512 bytes, %d came", id, len(id))
+	case strings.ContainsAny(id, "\\\x00"):
+		return "", fmt.Errorf("run %q: expected a path without backslashes and zero bytes", id)
+	case !fs.ValidPath(id), !filepath.IsLocal(filepath.FromSlash(id)): // of Windows also colons, CON, …
+		return "", fmt.Errorf("run %q: expected a path below the folder of the runs: names between single slashes, none of them ..", id)
 	}
 	if id != "." {
 		for part := range strings.SplitSeq(id, "/") {
@@ -262,7 +269,9 @@ func (s *store) warm(id string) bool {
 func (s *store) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for w := range maps.Values(s.writers) {
+	for _, w := range s.writers {
+		w.mu.Lock()
 		w.close()
+		w.mu.Unlock()
 	}
 }

@@ -26,6 +26,9 @@ type Server struct {
 	token    string
 	mux      *http.ServeMux
 	count    counters
+	bodies   slots
+	exports  slots
+	bodyTime time.Duration // for the body of a request
 }
 
 // New returns a server of the runs in root and the folders below it. With a token
@@ -47,7 +50,8 @@ func New(root, token string) (*Server, error) {
 		return nil, err
 	}
 	hub := newHub()
-	s := &Server{store: store, hub: hub, analyses: newAnalyses(func(id string) { hub.send([]string{id}, nil) }), token: token, mux: http.NewServeMux()}
+	s := &Server{store: store, hub: hub, analyses: newAnalyses(func(id string) { hub.send([]string{id}, nil) }), token: token, mux: http.NewServeMux(),
+		bodies: make(slots, maxBodies), exports: make(slots, maxExports), bodyTime: time.Minute}
 	config := huma.DefaultConfig("kelvin", "1")
 	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil // its page of documentation would load scripts from elsewhere
 	config.Info.Description = "The runs of a folder: their records summed up for plotting, their findings, and a way to write them from elsewhere."
@@ -66,6 +70,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler:           s.guard(s.mux),
 		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    1 << 16,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
