@@ -273,8 +273,14 @@ func TestRecreatedRun(t *testing.T) {
 	dir := filepath.Join(root, "a")
 	address := ""
 	for _, rows := range []int{32, 16} {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Fatal(err)
+		for deadline := time.Now().Add(10 * time.Second); ; {
+			err := os.RemoveAll(dir)
+			if err == nil {
+				break
+			}
+			if time.Now().After(deadline) { // the server may be making its index
+				t.Fatal(err)
+			}
 		}
 		r, err := run.Create(dir, nil)
 		if err != nil {
@@ -292,6 +298,11 @@ func TestRecreatedRun(t *testing.T) {
 		r.Close()
 		if address == "" {
 			address, _ = serve(t, root, "127.0.0.1:0", "")
+		}
+		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+			if status, _ := ask(t, "GET", "http://"+address+"/api/spectra?run=a", ""); status != 404 { // it was seen to be gone
+				break
+			}
 		}
 		if d := told[spectraDocument](t, "http://"+address+"/api/spectra?run=a"); len(d.Matrices) != 1 || !slices.Equal(d.Matrices[0].Shape, []int{rows, 64}) {
 			t.Errorf("of %d rows: %+v", rows, d.Matrices)

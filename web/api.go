@@ -47,6 +47,8 @@ type runList struct {
 	Schema string    `json:"schema"`
 	Root   string    `json:"root" doc:"name of the folder"`
 	Runs   []runItem `json:"runs" doc:"those that changed last first"`
+
+	Warning string `json:"warning" doc:"what runs are left out, and why"`
 }
 
 // A runDocument is the body of GET /api/run.
@@ -120,6 +122,13 @@ type Window struct {
 	Columns int   `query:"columns" default:"300" minimum:"1" maximum:"4000" doc:"at most so many intervals; fewer where there would be fewer than eight records in each"`
 }
 
+func (w Window) check() error {
+	if w.From > w.To {
+		return huma.Error422UnprocessableEntity(fmt.Sprintf("from %d to %d: expected the first step before the last", w.From, w.To))
+	}
+	return nil
+}
+
 // A seriesDocument is the body of GET /api/series.
 type seriesDocument struct {
 	Schema string `json:"schema"`
@@ -151,7 +160,7 @@ func (s *Server) routes(api huma.API) {
 type body[T any] struct{ Body T }
 
 func (s *Server) listRuns(ctx context.Context, _ *struct{}) (*body[runList], error) {
-	return &body[runList]{runList{schema, s.store.name(), s.store.list()}}, nil
+	return &body[runList]{runList{schema, s.store.name(), s.store.list(), s.store.warning()}}, nil
 }
 
 // open runs f on the index of a run.
@@ -233,7 +242,11 @@ func (v *view) document(item runItem, warning string) (runDocument, error) {
 
 func (s *Server) series(ctx context.Context, in *seriesInput) (*body[seriesDocument], error) {
 	d := seriesDocument{Schema: schema}
-	err := s.open(in.Run, func(v *view, _ runItem, _ string) error {
+	err := in.check()
+	if err != nil {
+		return nil, err
+	}
+	err = s.open(in.Run, func(v *view, _ runItem, _ string) error {
 		c, err := v.curve(in.Layer, in.Name, in.From, in.To, in.Columns)
 		if err == nil {
 			d.curve = *c
@@ -249,8 +262,15 @@ func (s *Server) layers(ctx context.Context, in *struct {
 	Window
 }) (*body[layersDocument], error) {
 	var d layersDocument
-	err := s.open(in.Run, func(v *view, _ runItem, _ string) (err error) {
+	err := in.check()
+	if err != nil {
+		return nil, err
+	}
+	err = s.open(in.Run, func(v *view, _ runItem, _ string) (err error) {
 		d, err = v.layersOf(in.Name, in.Window)
+		if err == nil && len(d.Layers) == 0 {
+			err = fmt.Errorf("%q of any layer: %w", in.Name, errNoSeries)
+		}
 		return err
 	})
 	return &body[layersDocument]{d}, err

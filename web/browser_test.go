@@ -350,7 +350,7 @@ func TestFindings(t *testing.T) {
 	do(t, ctx, chromedp.Navigate(page))
 	until(t, ctx, `document.querySelector('.figures').innerText.includes('not finite\n') && document.querySelector('#curve-loss .plot')?.ariaLabel.includes('; not finite from ')`)
 	file := filepath.Join(t.TempDir(), "ill.html")
-	if err := WriteReport(t.Context(), filepath.Join(root, "ill"), file); err != nil {
+	if err := WriteReport(t.Context(), filepath.Join(root, "ill"), file, ""); err != nil {
 		t.Fatal(err)
 	}
 	const window = "from=434 to=1199 steps=944-1199" // the records it is of, and twice as many before them
@@ -602,7 +602,7 @@ func TestRich(t *testing.T) {
 
 	// The same in one file.
 	file := filepath.Join(t.TempDir(), "rich.html")
-	if err := WriteReport(t.Context(), filepath.Join(root, "rich"), file); err != nil {
+	if err := WriteReport(t.Context(), filepath.Join(root, "rich"), file, "kelvin report rich --html rich.html"); err != nil {
 		t.Fatal(err)
 	}
 	do(t, ctx, chromedp.Navigate("file://"+file))

@@ -27,7 +27,7 @@ func (s *Server) export(w http.ResponseWriter, r *http.Request) {
 	}
 	var page string
 	err = s.open(id, func(v *view, item runItem, warning string) error {
-		data, plain, err := snapshot(r.Context(), v, item, warning)
+		data, plain, err := snapshot(r.Context(), v, item, warning, "")
 		if err == nil {
 			page, err = report.HTML(id, data, plain)
 		}
@@ -48,8 +48,9 @@ func (s *Server) export(w http.ResponseWriter, r *http.Request) {
 }
 
 // WriteReport writes the page of the run in dir as one HTML file, which needs
-// neither a server nor the network.
-func WriteReport(ctx context.Context, dir, file string) error {
+// neither a server nor the network. Its title is dir, and it says the command that
+// made it.
+func WriteReport(ctx context.Context, dir, file, command string) error {
 	summary, err := run.Summarise(dir)
 	if err != nil {
 		return err
@@ -63,16 +64,19 @@ func WriteReport(ctx context.Context, dir, file string) error {
 	if err != nil {
 		return err
 	}
-	absolute, err := filepath.Abs(dir)
-	if err != nil {
-		return err
+	name := filepath.ToSlash(filepath.Clean(dir))
+	if base := path.Base(name); base == "." || base == ".." {
+		absolute, err := filepath.Abs(dir)
+		if err != nil {
+			return err
+		}
+		name = filepath.Base(absolute)
 	}
-	item := newItem(filepath.Base(absolute), summary)
-	data, plain, err := snapshot(ctx, v, item, warning)
+	data, plain, err := snapshot(ctx, v, newItem(name, summary), warning, command)
 	if err != nil {
 		return fmt.Errorf("reporting %s: %w", dir, err)
 	}
-	return report.WriteHTML(file, item.ID, data, plain)
+	return report.WriteHTML(file, name, data, plain)
 }
 
 // reported is the number of columns of the curves in a report.
@@ -80,7 +84,7 @@ const reported = 300
 
 // snapshot returns the answers that the page of a run would ask a server for, and
 // what is read where scripts do not run.
-func snapshot(ctx context.Context, v *view, item runItem, warning string) (data []byte, plain string, err error) {
+func snapshot(ctx context.Context, v *view, item runItem, warning, command string) (data []byte, plain string, err error) {
 	documents := map[string]any{}
 	ask := func(name string, body any, query ...string) {
 		address := "api/" + name + "?run=" + escape(item.ID)
@@ -142,16 +146,19 @@ func snapshot(ctx context.Context, v *view, item runItem, warning string) (data 
 		}
 		ask("spectra", found, "step", fmt.Sprint(last.Step))
 	}
-	if data, err = json.Marshal(map[string]any{"run": item.ID, "documents": documents}); err != nil {
+	if data, err = json.Marshal(map[string]any{"run": item.ID, "command": command, "documents": documents}); err != nil {
 		return nil, "", err
 	}
-	plain, err = d.plain()
+	plain, err = d.plain(command)
 	return data, plain, err
 }
 
 // plain is the run in words.
-func (d runDocument) plain() (string, error) {
+func (d runDocument) plain(command string) (string, error) {
 	page := report.Page{Title: d.Run.ID, Lead: fmt.Sprintf("A run of kelvin, %s at step %d.", d.Run.State, d.Run.Step)}
+	if command != "" {
+		page.Facts = []report.Fact{{Label: "command", Value: command}}
+	}
 	if d.Run.Loss != nil {
 		page.Figures = []report.Figure{{Label: "last energy", Value: fmt.Sprintf("%.4g", *d.Run.Loss)}}
 	}

@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 
@@ -50,19 +52,38 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		}
 		if given := r.URL.Query().Get("token"); given != "" && r.Method == http.MethodGet && same(given, s.token) {
 			// Out of the address, where it would stay in histories.
-			http.SetCookie(w, &http.Cookie{Name: cookie, Value: given, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil})
+			http.SetCookie(w, &http.Cookie{Name: cookie, Value: url.QueryEscape(given), Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil})
 			h.Set("Location", "/")
 			w.WriteHeader(http.StatusSeeOther)
 			return
 		}
 		if !s.allowed(r) {
 			h.Set("WWW-Authenticate", `Bearer realm="kelvin"`)
+			if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
+				h.Set("Content-Security-Policy", strings.Replace(policy, "form-action 'none'", "form-action 'self'", 1))
+				h.Set("Content-Type", "text/html; charset=utf-8")
+				w.WriteHeader(http.StatusUnauthorized)
+				io.WriteString(w, entrance)
+				return
+			}
 			answer(w, http.StatusUnauthorized, "expected the token: open /?token=… once in a browser, or send it as Authorization: Bearer …")
 			return
 		}
 		checked.ServeHTTP(w, r)
 	})
 }
+
+// entrance is what a browser gets that does not bring the token. A form escapes it.
+const entrance = `<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>kelvin: token</title>
+<style>:root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:4rem auto;padding:0 1rem}input,button{font:inherit}input{width:100%;box-sizing:border-box;margin:.5rem 0}</style>
+<h1>kelvin needs its token</h1>
+<p>kelvin serve drew one and printed it when it started: open the address of that line, or copy what follows <code>token=</code> in it.
+If the server was started with the environment variable <code>KELVIN_TOKEN</code>, that is the token.
+One that was drawn ends with the server.</p>
+<form action="/" method="get"><label>Token <input name="token" type="password" autocomplete="current-password" required autofocus></label><button>Open</button></form>
+</html>
+`
 
 // Slots bound how many requests do at one time what takes memory.
 type slots chan struct{}
@@ -107,7 +128,7 @@ func (s *Server) allowed(r *http.Request) bool {
 		return same(bearer, s.token)
 	}
 	c, err := r.Cookie(cookie)
-	return err == nil && same(c.Value, s.token)
+	return err == nil && same(c.Value, url.QueryEscape(s.token))
 }
 
 // same compares in a time that depends on neither.

@@ -10,6 +10,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -98,6 +99,7 @@ func TestSeries(t *testing.T) {
 	}
 	for query, want := range map[string]int{
 		"run=a&name=nothing": 404, "run=b&name=loss": 404, "run=../a&name=loss": 422, "run=/etc&name=loss": 422, "run=a&name=loss&columns=0": 422, "run=a": 422,
+		"run=a&name=loss&from=9&to=3": 422, "run=a&name=loss&from=x": 422, "run=a&name=loss&to=1e3": 422, "run=a&name=loss&to=99999999999999999999": 422,
 	} {
 		if status, text := ask(t, "GET", "http://"+address+"/api/series?"+query, ""); status != want || !strings.Contains(text, "detail") {
 			t.Errorf("%s: %d %s", query, status, text)
@@ -319,10 +321,10 @@ func TestGuard(t *testing.T) {
 		}
 	}
 	stop()
-	const token = "0123456789abcdef"
+	const token = "012 3456789a,b;c\"d&e#f+%/="
 	address, _ = serve(t, root, "127.0.0.1:0", token)
 	home = "http://" + address
-	for header, want := range map[string]int{"": 401, "Bearer " + token: 200, "Bearer 0123456789abcdee": 401, "Bearer ": 401} {
+	for header, want := range map[string]int{"": 401, "Bearer " + token: 200, "Bearer 012 3456789a": 401, "Bearer ": 401} {
 		if status, _ := ask(t, "GET", home+"/api/runs", "", "Authorization", header); status != want {
 			t.Errorf("%q: %d", header, status)
 		}
@@ -330,14 +332,28 @@ func TestGuard(t *testing.T) {
 	if status, _ := ask(t, "GET", home+"/", ""); status != 401 {
 		t.Errorf("the page without the token: %d", status)
 	}
-	if status, _ := ask(t, "GET", home+"/?token="+token, ""); status != 303 {
-		t.Errorf("the token in the address: %d", status)
+	if status, text := ask(t, "GET", home+"/", "", "Accept", "text/html,*/*"); status != 401 || !strings.Contains(text, `<form action="/"`) || !strings.Contains(text, "KELVIN_TOKEN") {
+		t.Errorf("a browser without the token: %d %s", status, text)
 	}
-	if status, _ := ask(t, "GET", home+"/api/runs", "", "Cookie", cookie+"="+token); status != 200 {
-		t.Errorf("the cookie: %d", status)
+	if status, text := ask(t, "GET", home+"/api/runs", "", "Accept", "*/*"); status != 401 || !strings.Contains(text, `"detail"`) {
+		t.Errorf("a script without the token: %d %s", status, text)
 	}
-	if _, err := New(root, "short"); err == nil {
-		t.Error("a short token was taken")
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := http.Client{Jar: jar} // follows to the page, with the cookie
+	answer, err := browser.Get(home + "/?token=" + url.QueryEscape(token))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer.Body.Close(); answer.StatusCode != 200 || answer.Request.URL.RawQuery != "" {
+		t.Errorf("the token in the address: %d at %v", answer.StatusCode, answer.Request.URL)
+	}
+	for _, bad := range []string{"short", "0123456789abcdef ", "0123456789wörd16"} {
+		if _, err := New(root, bad); err == nil {
+			t.Errorf("the token %q was taken", bad)
+		}
 	}
 	if _, err := New(filepath.Join(root, "nothing"), ""); err == nil {
 		t.Error("a folder that is not there was served")
@@ -516,5 +532,38 @@ func TestCreate(t *testing.T) {
 	}
 	if status, text := ask(t, "PUT", "http://"+address+"/api/run?run=a", "{}", "Content-Type", "application/json"); status != 200 || post() != 200 {
 		t.Errorf("the run anew: %d %s", status, text)
+	}
+}
+
+// TestNames serves runs whatever their names, but those that have no address.
+func TestNames(t *testing.T) {
+	root := t.TempDir()
+	names := []string{"2025-11-26T12:00:00", "ünïcode 50%#?&+", "a'b\"c"}
+	for _, name := range append(names, "not\xffutf8", `back\slash`) {
+		r, err := run.Create(filepath.Join(root, name), nil)
+		if err != nil {
+			t.Skip(err) // a file system that has no such names
+		}
+		if err := r.Append(run.Record{Step: 3, Kind: run.KindStep, Values: map[string]float64{"loss": 1}}); err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+	}
+	address, _ := serve(t, root, "127.0.0.1:0", "")
+	home := "http://" + address
+	list := told[runList](t, home+"/api/runs")
+	if len(list.Runs) != len(names) || !strings.Contains(list.Warning, "2 left out") || !strings.Contains(list.Warning, "backslash") {
+		t.Errorf("got %+v", list)
+	}
+	for _, name := range names {
+		if d := told[seriesDocument](t, home+"/api/series?name=loss&run="+url.QueryEscape(name)); len(d.Mean) != 1 || d.First[0] != 3 {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+	if status, text := ask(t, "GET", home+"/metrics", ""); status != 200 || strings.Count(text, "kelvin_run_step{") != len(names) {
+		t.Errorf("the metrics: %d %s", status, text)
+	}
+	if status, text := ask(t, "GET", home+"/api/layers?run=a%27b%22c&name=nope", ""); status != 404 {
+		t.Errorf("a quantity that no layer has: %d %s", status, text)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +25,7 @@ type store struct {
 	memory *memory
 
 	mu      sync.Mutex
+	skipped map[string]error // runs whose names cannot be served
 	runs    map[string]*entry
 	writers map[string]*writer
 }
@@ -47,7 +50,7 @@ func newStore(root string) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("serving runs: %w", err)
 	}
-	s := &store{root: root, memory: newMemory(), runs: map[string]*entry{}, writers: map[string]*writer{}}
+	s := &store{root: root, memory: newMemory(), skipped: map[string]error{}, runs: map[string]*entry{}, writers: map[string]*writer{}}
 	_, err = s.scan()
 	return s, err
 }
@@ -55,7 +58,7 @@ func newStore(root string) (*store, error) {
 // scan looks for runs and returns the ids of those that are new, gone or changed.
 // A run whose files are as they were is not read again.
 func (s *store) scan() (changed []string, err error) {
-	found := map[string]bool{}
+	found, skipped := map[string]bool{}, map[string]error{}
 	err = filepath.WalkDir(s.root, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			if path == s.root {
@@ -77,6 +80,10 @@ func (s *store) scan() (changed []string, err error) {
 			return err
 		}
 		id := filepath.ToSlash(relative)
+		if err := checkID(id); err != nil {
+			skipped[id] = err
+			return filepath.SkipDir
+		}
 		found[id] = true
 		if s.look(id, path) {
 			changed = append(changed, id)
@@ -86,6 +93,12 @@ func (s *store) scan() (changed []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil {
+		for id, why := range skipped {
+			if s.skipped[id] == nil {
+				log.Printf("left out: %v", why)
+			}
+		}
+		s.skipped = skipped
 		for id := range s.runs {
 			if !found[id] {
 				delete(s.runs, id)
@@ -122,6 +135,17 @@ func (s *store) look(id, path string) bool {
 	same := known && e.size == size && e.changed.Equal(changed) && e.summary.State == summary.State
 	e.summary, e.size, e.changed = summary, size, changed
 	return !same
+}
+
+// warning says which runs are left out.
+func (s *store) warning() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.skipped) == 0 {
+		return ""
+	}
+	first := slices.Min(slices.Collect(maps.Keys(s.skipped)))
+	return fmt.Sprintf("%d left out for their names: %v", len(s.skipped), s.skipped[first])
 }
 
 // list returns the runs, those that changed last first.
@@ -164,22 +188,8 @@ func (s *store) find(id string) (e *entry, dir string, err error) {
 // path returns the folder of an id, which lies below the root: neither dots nor
 // links lead out of it.
 func (s *store) path(id string) (string, error) {
-	switch {
-	case !utf8.ValidString(id):
-		return "", fmt.Errorf("run %q: expected a path in UTF-8", id)
-	case len(id) > 512:
-		return "", fmt.Errorf("run %.20q…: expected a path of at most 512 bytes, %d came", id, len(id))
-	case strings.ContainsAny(id, "\\\x00"):
-		return "", fmt.Errorf("run %q: expected a path without backslashes and zero bytes", id)
-	case !fs.ValidPath(id), !filepath.IsLocal(filepath.FromSlash(id)): // of Windows also colons, CON, …
-		return "", fmt.Errorf("run %q: expected a path below the folder of the runs: names between single slashes, none of them ..", id)
-	}
-	if id != "." {
-		for part := range strings.SplitSeq(id, "/") {
-			if strings.HasPrefix(part, ".") {
-				return "", fmt.Errorf("run %q: no part of the path may begin with a dot", id)
-			}
-		}
+	if err := checkID(id); err != nil {
+		return "", err
 	}
 	dir := filepath.Join(s.root, filepath.FromSlash(id))
 	for at := dir; len(at) > len(s.root); at = filepath.Dir(at) {
@@ -188,6 +198,28 @@ func (s *store) path(id string) (string, error) {
 		}
 	}
 	return dir, nil
+}
+
+// checkID refuses what cannot name a run.
+func checkID(id string) error {
+	switch {
+	case !utf8.ValidString(id):
+		return fmt.Errorf("run %q: expected a path in UTF-8", id)
+	case len(id) > 512:
+		return fmt.Errorf("run %.20q…: expected a path of at most 512 bytes, %d came", id, len(id))
+	case strings.ContainsAny(id, "\\\x00"):
+		return fmt.Errorf("run %q: expected a path without backslashes and zero bytes", id)
+	case !fs.ValidPath(id), !filepath.IsLocal(filepath.FromSlash(id)): // of Windows also colons, CON, …
+		return fmt.Errorf("run %q: expected a path below the folder of the runs: names between single slashes, none of them ..", id)
+	}
+	if id != "." {
+		for part := range strings.SplitSeq(id, "/") {
+			if strings.HasPrefix(part, ".") {
+				return fmt.Errorf("run %q: no part of the path may begin with a dot", id)
+			}
+		}
+	}
+	return nil
 }
 
 // errIndexing says that the records of a run are still being read.

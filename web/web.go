@@ -45,6 +45,11 @@ func New(root, token string) (*Server, error) {
 	if token != "" && len(token) < 16 {
 		return nil, fmt.Errorf("serving runs: the token has %d characters: expected at least 16", len(token))
 	}
+	for i, c := range token { // clients write others in several ways, and cut spaces off
+		if c < ' ' || c > '~' || c == ' ' && (i == 0 || i == len(token)-1) {
+			return nil, fmt.Errorf("serving runs: the token has %q at byte %d: expected letters, digits and signs of ASCII, and no space at an end", c, i)
+		}
+	}
 	store, err := newStore(root)
 	if err != nil {
 		return nil, err

@@ -84,3 +84,32 @@ func TestShownBy(t *testing.T) {
 		}
 	}
 }
+
+// TestReportSays looks for the path as it was typed, and the command.
+func TestReportSays(t *testing.T) {
+	root := t.TempDir()
+	writeRun(t, filepath.Join(root, "demo", "run"), 100)
+	t.Chdir(root)
+	says := func(dir, title string) {
+		t.Helper()
+		if err := WriteReport(t.Context(), dir, "page.html", "kelvin report "+dir); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile("page.html")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"<title>" + title + " · kelvin</title>", "<h1>" + title + "</h1>", `"run":"` + title + `"`, "<p>command: kelvin report " + dir + "</p>", `"command":"kelvin report ` + dir + `"`} {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("the page of %s has no %s", dir, want)
+			}
+		}
+	}
+	says("demo/run", "demo/run")
+	says("./demo/run/", "demo/run")
+	t.Chdir("demo/run")
+	says(".", "run")
+	t.Chdir("..")
+	says("run", "run")
+	says("../demo/run", "../demo/run")
+}

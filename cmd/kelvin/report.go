@@ -23,7 +23,7 @@ or archived: it needs neither a server nor the network.`,
 			if html == "" {
 				return usagef("--html: expected the file to write")
 			}
-			return writeRunPage(c.Context(), args[0], html, c.OutOrStdout())
+			return writeRunPage(c, args[0], html, c.OutOrStdout())
 		},
 	}
 	addHTMLFlag(c)
@@ -31,8 +31,8 @@ or archived: it needs neither a server nor the network.`,
 }
 
 // writeRunPage writes the dashboard's page of a run, of one that was interrupted too.
-func writeRunPage(ctx context.Context, dir, html string, said io.Writer) error {
-	if err := web.WriteReport(context.WithoutCancel(ctx), dir, html); err != nil {
+func writeRunPage(cmd *cobra.Command, dir, html string, said io.Writer) error {
+	if err := web.WriteReport(context.WithoutCancel(cmd.Context()), dir, html, cmd.Root().Annotations[commandAnnotation]); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(said, "wrote %s\n", html)

@@ -22,7 +22,7 @@ records of probes on other machines.
 
 It listens on this machine alone unless --listen says otherwise. Beyond it every
 request needs a token: the environment variable KELVIN_TOKEN, or else one that is
-drawn and printed.`,
+drawn at each start and printed.`,
 		Example: `  kelvin serve runs
   KELVIN_TOKEN=… kelvin serve runs --listen :7373`,
 		Args: exactArgs(1),
@@ -39,9 +39,9 @@ func serve(c *cobra.Command, dir, listen string) error {
 	if err != nil {
 		return usagef("--listen %q: expected an address and a port, as in 127.0.0.1:7373", listen)
 	}
-	token := os.Getenv("KELVIN_TOKEN")
+	token, drawn := os.Getenv("KELVIN_TOKEN"), false
 	if address, err := netip.ParseAddr(host); token == "" && host != "localhost" && (err != nil || !address.IsLoopback()) {
-		token = rand.Text()
+		token, drawn = rand.Text(), true
 	}
 	server, err := web.New(dir, token)
 	if err != nil {
@@ -59,8 +59,11 @@ func serve(c *cobra.Command, dir, listen string) error {
 		}
 		address = fmt.Sprintf("http://%s:%d", name, a.Port)
 	}
-	if token != "" {
+	switch {
+	case drawn:
 		address += "/?token=" + token
+	case token != "":
+		address += " (it asks for the token of KELVIN_TOKEN)" // which is not ours to show
 	}
 	fmt.Fprintf(c.OutOrStdout(), "runs of %s: %s\n", dir, address)
 	return server.Serve(c.Context(), l)

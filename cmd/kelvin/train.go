@@ -114,7 +114,7 @@ func runTrain(cmd *cobra.Command, f trainFlags) error {
 		return err
 	}
 	if html := htmlFile(cmd); html != "" {
-		if err := writeRunPage(cmd.Context(), f.out, html, cmd.ErrOrStderr()); err != nil {
+		if err := writeRunPage(cmd, f.out, html, cmd.ErrOrStderr()); err != nil {
 			return err
 		}
 	}

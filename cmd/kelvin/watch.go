@@ -76,7 +76,7 @@ func runWatch(cmd *cobra.Command, dir string, f watchFlags) error {
 	w.screen = ok && !f.asJSON && term.IsTerminal(int(file.Fd()))
 	err = w.follow(cmd.Context(), follower)
 	if html := htmlFile(cmd); html != "" {
-		err = errors.Join(err, writeRunPage(cmd.Context(), dir, html, cmd.ErrOrStderr()))
+		err = errors.Join(err, writeRunPage(cmd, dir, html, cmd.ErrOrStderr()))
 	}
 	document := newWatchDocument(dir, w.state, w.report)
 	if f.asJSON {
