@@ -28,24 +28,28 @@ func Anneal(ctx context.Context, d Density, kernel Kernel, theta []float64, sche
 	if steps < 1 {
 		return nil, nil, fmt.Errorf("annealing: expected at least 1 step, got %d", steps)
 	}
+	d = at(d, schedule(0))
 	s, err := kernel.Init(d, theta, schedule(0), rng)
 	if err != nil {
 		return nil, nil, fmt.Errorf("annealing: %w", err)
 	}
-	best, lowest := append([]float64(nil), s.Theta...), s.Energy
+	best, lowest := append([]float64(nil), s.Theta...), s.trueEnergy(d)
 	for i := range steps {
 		if err := ctx.Err(); err != nil {
 			return s, best, err
 		}
+		from := s.Temperature
 		s.Temperature = schedule(float64(i) / float64(max(steps-1, 1)))
 		if !(s.Temperature > 0) || math.IsInf(s.Temperature, 0) {
 			return nil, nil, fmt.Errorf("annealing: step %d: expected a temperature above 0, got %v", i, s.Temperature)
 		}
+		s.move(d, from)
+		d = at(d, s.Temperature)
 		if _, err := kernel.Step(d, s, rng); err != nil {
 			return nil, nil, fmt.Errorf("annealing: %w", err)
 		}
-		if s.Energy < lowest {
-			lowest = s.Energy
+		if e := s.trueEnergy(d); e < lowest {
+			lowest = e
 			copy(best, s.Theta)
 		}
 	}

@@ -37,6 +37,63 @@ type Density interface {
 	Gradient(theta, gradient []float64) float64
 }
 
+// A Transformed density is given in coordinates θ other than the parameters x
+// that its distribution is one of: E is −log of the density of x. exp(−E/T) is
+// then p(x)^{1/T} in whatever coordinates, for the volume |∂x/∂θ| is not raised
+// to any power. [Run], [RunTempered] and [Anneal] see to that; a Kernel by itself
+// knows the coordinates alone.
+type Transformed interface {
+	Density
+	// LogVolume stores the gradient of log|∂x/∂θ| in gradient and returns log|∂x/∂θ|.
+	LogVolume(theta, gradient []float64) float64
+}
+
+// transformed returns d, or what it rests on, if it is in other coordinates, else
+// nil.
+func transformed(d Density) Transformed {
+	switch v := d.(type) {
+	case *potential:
+		return v.Transformed
+	case radius:
+		return transformed(v.Density)
+	case Transformed:
+		return v
+	}
+	return nil
+}
+
+// A potential is what kernels sample of a Transformed density: with E − T·log|∂x/∂θ|
+// as its energy, exp(−energy/T) is the density of θ at T.
+type potential struct {
+	Transformed
+	temperature float64
+	slope       []float64
+}
+
+// at returns what kernels at this temperature sample of d: d itself, unless it is
+// Transformed. A potential is changed and returned.
+func at(d Density, temperature float64) Density {
+	if p, ok := d.(*potential); ok {
+		p.temperature = temperature
+		return p
+	}
+	if t := transformed(d); t != nil {
+		return &potential{t, temperature, make([]float64, d.Dim())}
+	}
+	return d
+}
+
+func (p *potential) Energy(theta []float64) float64 {
+	return p.Transformed.Energy(theta) - p.temperature*p.LogVolume(theta, p.slope)
+}
+
+func (p *potential) Gradient(theta, gradient []float64) float64 {
+	e := p.Transformed.Gradient(theta, gradient)
+	volume := p.LogVolume(theta, p.slope)
+	floats.AddScaled(gradient, -p.temperature, p.slope)
+	return e - p.temperature*volume
+}
+
 // A Reporter is a Density with quantities of interest other than θ itself:
 // parameters in their natural units, say. [Run] records these instead.
 type Reporter interface {
@@ -50,9 +107,9 @@ type Reporter interface {
 // the kernel and the random generator.
 type State struct {
 	Theta       []float64 // position
-	Gradient    []float64 // ∇E(Theta), as last evaluated
-	Energy      float64   // E(Theta), as last evaluated
-	Temperature float64   // T of the target exp(−E/T); may be changed between steps
+	Gradient    []float64 // ∇E(Theta), as last evaluated; of a Transformed density that of E − T·log|∂x/∂θ|
+	Energy      float64   // E(Theta), or E − T·log|∂x/∂θ|, as last evaluated
+	Temperature float64   // T of the target exp(−E/T); may be changed between steps, unless the density is Transformed
 	Momentum    []float64 // of kernels that have one, else nil
 	Scale       []float64 // running mean square of the gradient (PSGLD), else nil
 	Thermostat  float64   // friction variable of SGNHT
@@ -99,6 +156,26 @@ func begin(d Density, theta []float64, temperature float64) (*State, error) {
 		return nil, fmt.Errorf("%w: energy %v, |gradient|² %v", errBadStart, s.Energy, sumSquares(s.Gradient))
 	}
 	return s, nil
+}
+
+// trueEnergy returns E at s, without what a potential has added.
+func (s *State) trueEnergy(d Density) float64 {
+	p, ok := d.(*potential)
+	if !ok {
+		return s.Energy
+	}
+	return s.Energy + s.Temperature*p.LogVolume(s.Theta, p.slope)
+}
+
+// move makes the energy and gradient of s, as they are at the temperature from,
+// those at its own.
+func (s *State) move(d Density, from float64) {
+	p, ok := d.(*potential)
+	if !ok || from == s.Temperature {
+		return
+	}
+	s.Energy += (from - s.Temperature) * p.LogVolume(s.Theta, p.slope)
+	floats.AddScaled(s.Gradient, from-s.Temperature, p.slope)
 }
 
 func addMomentum(s *State, rng *rand.Rand) {

@@ -211,6 +211,7 @@ func parallel(ctx context.Context, n int, f func(context.Context, int) error) er
 }
 
 func startChain(ctx context.Context, d Density, kernel Kernel, chain, names int, o Options) (*Chain, error) {
+	d = at(d, o.Temperature)
 	source := rand.NewPCG(o.Seed, uint64(chain))
 	rng := rand.New(source)
 	s, err := startState(d, kernel, chain, rng, o)
@@ -293,6 +294,7 @@ func (c *Chain) draw(ctx context.Context, d Density, total int, r *Result, progr
 	}
 	rng := rand.New(source)
 	reporter, _ := d.(Reporter)
+	d = at(d, r.Temperature)
 	rec := recorder{Chain: c, d: d, reporter: reporter, out: make([]float64, len(r.Names)), result: r}
 	step := func() error {
 		info, err := c.Kernel.Step(d, c.State, rng)
@@ -383,8 +385,9 @@ func (c *recorder) accumulate(info Info) {
 		gradient2 += c.Weights[i] * g * g
 	}
 	k := float64(len(s.Theta))
-	c.energy += s.Energy
-	c.energy2 += s.Energy * s.Energy
+	energy := s.trueEnergy(c.d)
+	c.energy += energy
+	c.energy2 += energy * energy
 	c.virial += virial / k
 	c.gradient2 += gradient2 / k
 	c.kinetic += info.Kinetic

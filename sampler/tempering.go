@@ -107,11 +107,11 @@ func RunTempered(ctx context.Context, density func(chain int) (Density, error), 
 func newTuning(d Density, kernel Kernel, temperatures []float64, chain int, o Options) (*tuning, error) {
 	n := len(temperatures)
 	source := rand.NewPCG(o.Seed, uint64(chain))
-	t := &tuning{d: d, options: o, source: source, rng: rand.New(source),
+	t := &tuning{d: at(d, o.Temperature), options: o, source: source, rng: rand.New(source),
 		Ensemble: &Ensemble{Replica: make([]int, n), FromHot: make([]bool, n), Rejected: make([]float64, n-1), Tried: make([]float64, n-1)}}
 	for i, temperature := range temperatures {
 		o.Temperature = temperature
-		s, err := startState(d, kernel, chain, t.rng, o)
+		s, err := startState(at(t.d, temperature), kernel, chain, t.rng, o)
 		if err != nil {
 			return nil, err
 		}
@@ -126,10 +126,10 @@ func newTuning(d Density, kernel Kernel, temperatures []float64, chain int, o Op
 }
 
 // scan takes one step at every rung, which observe is told of, and tries one half
-// of the swaps.
+// of the swaps. A Transformed d must be a potential already.
 func (e *Ensemble) scan(d Density, rng *rand.Rand, observe func(rung int, info Info) error) error {
 	for i, s := range e.States {
-		info, err := e.Kernels[i].Step(d, s, rng)
+		info, err := e.Kernels[i].Step(at(d, s.Temperature), s, rng)
 		if err != nil {
 			return fmt.Errorf("temperature %g: %w", s.Temperature, err)
 		}
@@ -138,11 +138,11 @@ func (e *Ensemble) scan(d Density, rng *rand.Rand, observe func(rung int, info I
 		}
 	}
 	for i := e.Scans % 2; i+1 < len(e.States); i += 2 {
-		e.swap(i, rng)
+		e.swap(d, i, rng)
 	}
 	e.Scans++
 	for i, s := range e.States {
-		e.Energy[i].add([]float64{s.Energy})
+		e.Energy[i].add([]float64{s.trueEnergy(d)})
 	}
 	cold, hot := e.Replica[0], e.Replica[len(e.Replica)-1]
 	if e.FromHot[cold] {
@@ -154,9 +154,9 @@ func (e *Ensemble) scan(d Density, rng *rand.Rand, observe func(rung int, info I
 
 // swap exchanges the positions of rungs i and i+1 or not; the momenta stay,
 // being distributed by the temperature of the rung.
-func (e *Ensemble) swap(i int, rng *rand.Rand) {
+func (e *Ensemble) swap(d Density, i int, rng *rand.Rand) {
 	a, b := e.States[i], e.States[i+1]
-	accept := acceptance((1/a.Temperature - 1/b.Temperature) * (a.Energy - b.Energy))
+	accept := acceptance((1/a.Temperature - 1/b.Temperature) * (a.trueEnergy(d) - b.trueEnergy(d)))
 	e.Tried[i]++
 	e.Rejected[i] += 1 - accept
 	if rng.Float64() >= accept {
@@ -165,6 +165,8 @@ func (e *Ensemble) swap(i int, rng *rand.Rand) {
 	a.Theta, b.Theta = b.Theta, a.Theta
 	a.Gradient, b.Gradient = b.Gradient, a.Gradient
 	a.Energy, b.Energy = b.Energy, a.Energy
+	a.move(d, b.Temperature)
+	b.move(d, a.Temperature)
 	e.Replica[i], e.Replica[i+1] = e.Replica[i+1], e.Replica[i]
 }
 
@@ -195,7 +197,7 @@ func (t *tuning) begin() error {
 			}
 			k = k.withMetric(m)
 		}
-		h, err := reasonableStep(t.d, s, k.metric(), k.leapfrogStep(), t.rng)
+		h, err := reasonableStep(at(t.d, s.Temperature), s, k.metric(), k.leapfrogStep(), t.rng)
 		if err != nil {
 			return fmt.Errorf("temperature %g: %w", s.Temperature, err)
 		}
@@ -254,9 +256,11 @@ func warmLadder(ctx context.Context, tunings []*tuning, temperatures []float64, 
 			return err
 		}
 		temperatures = adaptLadder(temperatures, rejectionRates(ensembles))
-		for _, e := range ensembles {
-			for i, s := range e.States {
+		for _, t := range tunings {
+			for i, s := range t.States {
+				from := s.Temperature
 				s.Temperature = temperatures[i]
+				s.move(t.d, from)
 			}
 		}
 	}

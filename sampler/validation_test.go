@@ -12,6 +12,8 @@ import (
 
 	"github.com/kelvin-ml/kelvin/sampler"
 	"github.com/kelvin-ml/kelvin/sampler/posterior"
+	"github.com/kelvin-ml/kelvin/thermo"
+	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
@@ -140,6 +142,143 @@ func TestLogisticRegressionAgainstGrid(t *testing.T) {
 			if want := mean[i] / mass; math.Abs(q.Mean-want) > 4*q.MCSE {
 				t.Errorf("T = %v: %s is %.4f ± %.4f, the grid gives %.4f", T, q.Name, q.Mean, q.MCSE, want)
 			}
+		}
+	}
+}
+
+// A posterior at T is p^{1/T} in the parameters, whatever the coordinates that are
+// sampled: the scale of a regression, against a grid.
+func TestTemperatureOfAScale(t *testing.T) {
+	y := []float64{1.2, -0.4, 0.7, 2.1}
+	spec := `{"model": "glm", "family": "normal", "response": "y", "intercept": true, "priors": {"alpha": "normal(0, 10)", "sigma": "half-normal(2)"}}`
+	for _, T := range []float64{0.3, 1, 2} {
+		var mass, mean, energy float64
+		for sigma := 0.005; sigma < 15; sigma += 0.01 {
+			for alpha := -12.0; alpha < 14; alpha += 0.05 {
+				e := alpha*alpha/200 + sigma*sigma/8
+				for _, v := range y {
+					e += (v-alpha)*(v-alpha)/(2*sigma*sigma) + math.Log(sigma)
+				}
+				p := math.Exp(-e / T)
+				mass, mean, energy = mass+p, mean+p*sigma, energy+p*e
+			}
+		}
+		r := sample(t, spec, posterior.Data{"y": {Rows: 4, Values: y}}, sampler.NUTS{StepSize: 0.1},
+			sampler.Options{Warmup: 500, Draws: 4000, Temperature: T, Seed: 1, Curvature: true})
+		if s := r.Summaries()[1]; math.Abs(s.Mean-mean/mass) > 4*s.MCSE || s.MCSE > 0.03 {
+			t.Errorf("T = %v: sigma is %.4f ± %.4f, the grid gives %.4f", T, s.Mean, s.MCSE, mean/mass)
+		}
+		if e := r.Energy(); math.Abs(e.Value-energy/mass) > 4*e.StdErr {
+			t.Errorf("T = %v: energy %v, the grid gives %.4f", T, e, energy/mass)
+		}
+		for _, reading := range r.Thermometers() {
+			if math.Abs(reading.Value-T) > 4*reading.StdErr {
+				t.Errorf("T = %v: %v", T, reading)
+			}
+		}
+	}
+}
+
+// Centred or not, alone or as a rung of parallel tempering, eight schools at T = 4
+// are the same: tau, the energy and the heat capacity.
+func TestTemperatureOfEightSchools(t *testing.T) {
+	if testing.Short() {
+		t.Skip("statistics alone: ten times as slow under the race detector")
+	}
+	spec := func(centred string) string {
+		return `{"model": "hierarchical-normal", "response": "y", "scale": "sigma", "centred": ` + centred + `, "priors": {"mu": "normal(0, 5)", "tau": "half-normal(5)"}}`
+	}
+	data := load(t, "eight_schools.json")
+	var all [][]thermo.Reading
+	o := sampler.Options{Warmup: 1000, Draws: 8000, Seed: 1}
+	for i, centred := range []string{"true", "false"} {
+		o.Temperature = 4
+		r := sample(t, spec(centred), data, sampler.NUTS{StepSize: 0.1}, o)
+		tau := r.Summaries()[9]
+		all = append(all, []thermo.Reading{{Name: "tau", Value: tau.Mean, StdErr: tau.MCSE}, r.Energy(), r.HeatCapacity()})
+		if i == 1 {
+			s, err := posterior.ParseSpec([]byte(spec(centred)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, ends := range [][2]float64{{4, 12}, {1, 4}} {
+				o.Temperature = ends[0]
+				tempered, err := sampler.RunTempered(t.Context(), func(int) (sampler.Density, error) { return posterior.New(s, data) },
+					sampler.NUTS{StepSize: 0.1}, sampler.Ladder{Hottest: ends[1], Rungs: 3}, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if ends[0] == 4 {
+					tau := tempered.Summaries()[9]
+					all = append(all, []thermo.Reading{{Name: "tau", Value: tau.Mean, StdErr: tau.MCSE}, tempered.Energy(), tempered.HeatCapacity()})
+				} else if want := all[0][1]; math.Abs(tempered.MeanEnergy[2]-want.Value) > 4*math.Sqrt2*want.StdErr {
+					t.Errorf("the hottest rung has the energy %.4g, alone it is %v", tempered.MeanEnergy[2], want)
+				}
+			}
+		}
+	}
+	for _, other := range all[1:] {
+		for i, a := range all[0] {
+			if b := other[i]; math.Abs(a.Value-b.Value) > 4*math.Hypot(a.StdErr, b.StdErr) || b.StdErr > 0.05*b.Value {
+				t.Errorf("%s is %v, and %v", a.Name, a, b)
+			}
+		}
+	}
+}
+
+// A cold mixture against a random walk in the parameters themselves.
+func TestTemperatureOfAMixture(t *testing.T) {
+	if testing.Short() {
+		t.Skip("statistics alone: ten times as slow under the race detector")
+	}
+	const T = 0.4
+	y := []float64{-2.2, -1.9, -1.4, 0.8, 1.1, 1.9, -2.5}
+	spec := `{"model": "mixture", "response": "y", "components": 2, "priors": {"mu": "normal(0, 3)", "sigma": "gamma(4, 4)", "weights": "dirichlet(1.5)"}}`
+	data := posterior.Data{"y": {Rows: len(y), Values: y}}
+	s, err := posterior.ParseSpec([]byte(spec))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := posterior.New(s, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	energy := func(x []float64) float64 { // of mu₁, mu₂, sigma₁, sigma₂, weight₁
+		if !(x[0] < x[1] && x[2] > 0 && x[3] > 0 && x[4] > 0 && x[4] < 1) {
+			return math.Inf(1)
+		}
+		return m.Energy([]float64{x[0], math.Log(x[1] - x[0]), math.Log(x[2]), math.Log(x[3]), math.Log(x[4] / (1 - x[4]))})
+	}
+	rng := rand.New(rand.NewPCG(4, 4))
+	const chains, steps, burn = 4, 200000, 10000
+	draws := make([][][]float64, 5) // quantity, chain
+	for range chains {
+		x, next := []float64{-2, 1, 0.5, 0.5, 0.5}, make([]float64, 5)
+		e := energy(x)
+		trace := make([][]float64, 5)
+		for step := range steps {
+			for i := range x {
+				next[i] = x[i] + 0.15*rng.NormFloat64()
+			}
+			if f := energy(next); rng.Float64() < math.Exp((e-f)/T) {
+				copy(x, next)
+				e = f
+			}
+			if step >= burn && step%10 == 0 {
+				for i, v := range x {
+					trace[i] = append(trace[i], v)
+				}
+			}
+		}
+		for i := range draws {
+			draws[i] = append(draws[i], trace[i])
+		}
+	}
+	r := sample(t, spec, data, sampler.NUTS{StepSize: 0.1}, sampler.Options{Warmup: 1000, Draws: 5000, Temperature: T, Seed: 3})
+	for i, q := range r.Summaries()[:5] {
+		want, se := stat.Mean(slices.Concat(draws[i]...), nil), sampler.MCSE(draws[i])
+		if math.Abs(q.Mean-want) > 4*math.Hypot(q.MCSE, se) || math.Hypot(q.MCSE, se) > 0.02 {
+			t.Errorf("%s is %.4f ± %.4f, a random walk gives %.4f ± %.4f", q.Name, q.Mean, q.MCSE, want, se)
 		}
 	}
 }

@@ -60,7 +60,7 @@ cold-posterior curve.
 With --out the draws are stored, and the same command continues a run that was
 interrupted, or asked for fewer draws, as if it had not stopped.`,
 		Example: "  kelvin sample --model schools.json --data schools-data.json\n" +
-			"  kelvin sample --model schools.json --data schools-data.json --sampler sgld --step 0.01 --temperature 0.75 --json\n" +
+			"  kelvin sample --model schools.json --data schools-data.json --sampler sgld --step 0.01 --temperature 1.5 --json\n" +
 			"  kelvin sample --net model.safetensors --arch 2-8-2:tanh --data train.npz --test test.npz --temperature 1,0.1,0.01 --html curve.html",
 		Args: exactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -184,7 +184,11 @@ func (s *sampleSettings) load(model, data string) error {
 	if s.Data, err = posterior.ParseData(text); err != nil {
 		return fmt.Errorf("reading %s: %w", data, err)
 	}
-	if _, err := posterior.New(s.Spec, s.Data); err != nil {
+	m, err := posterior.New(s.Spec, s.Data)
+	if err == nil {
+		err = posterior.Proper(m, s.Temperature)
+	}
+	if err != nil {
 		return fmt.Errorf("reading %s with %s: %w", model, data, err)
 	}
 	return nil

@@ -246,6 +246,19 @@ func (m *glm) Gradient(theta, gradient []float64) float64 {
 	return energy
 }
 
+// LogVolume implements sampler.Transformed: dσ/du = σ.
+func (m *glm) LogVolume(theta, gradient []float64) float64 {
+	clear(gradient)
+	if m.scale == nil {
+		return 0
+	}
+	k := len(m.coefficients)
+	gradient[k] = 1
+	return theta[k]
+}
+
+func (m *glm) proper(float64) error { return nil }
+
 func (m *glm) Names() []string {
 	var names []string
 	for _, p := range m.coefficients {

@@ -52,13 +52,13 @@ func (m *hierarchical) Gradient(theta, gradient []float64) float64 {
 			z = (mean - mu) / tau
 		}
 		r := (mean - y) / m.scale[j]
-		slope := r / m.scale[j] // of the likelihood in the mean
-		energy += r*r/2 + z*z/2
+		slope := r / m.scale[j]                 // of the likelihood in the mean
+		energy += r*r/2 + z*z/2 + math.Log(tau) // of θ_j, whatever the coordinates
+		slopeTau += 1 / tau
 		if m.centred {
-			energy += math.Log(tau)
 			gradient[j] = slope + z/tau
 			slopeMu -= z / tau
-			slopeTau += (1 - z*z) / tau
+			slopeTau -= z * z / tau
 			continue
 		}
 		gradient[j] = slope*tau + z
@@ -70,6 +70,24 @@ func (m *hierarchical) Gradient(theta, gradient []float64) float64 {
 	f, s := m.tau.energy(theta[n+1], slopeTau)
 	gradient[n+1] = s
 	return energy + e + f
+}
+
+// LogVolume implements sampler.Transformed: dτ/du = τ, and so is dθ_j/dt_j.
+func (m *hierarchical) LogVolume(theta, gradient []float64) float64 {
+	n := len(m.y)
+	clear(gradient)
+	gradient[n+1] = 1
+	if !m.centred {
+		gradient[n+1] += float64(n)
+	}
+	return gradient[n+1] * theta[n+1]
+}
+
+// proper implements Model. As τ goes to 0, the density of J means within τ of mu
+// goes as τ^{(power − J)/T}.
+func (m *hierarchical) proper(temperature float64) error {
+	n := float64(len(m.y))
+	return vanishing("tau", m.tau.prior.power, n, n, temperature)
 }
 
 func (m *hierarchical) Names() []string {

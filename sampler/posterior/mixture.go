@@ -84,7 +84,7 @@ func (m *mixture) unpack(theta []float64) {
 func (m *mixture) Gradient(theta, gradient []float64) float64 {
 	m.unpack(theta)
 	energy := m.likelihood()
-	// The means: a prior each, and the Jacobian of the increasing differences.
+	// The means: a prior each; those after the first move with the differences.
 	tail := 0.0 // sum of the slopes in this mean and those after it
 	for j := m.k - 1; j >= 0; j-- {
 		e, s := m.mu.energy(m.means[j], m.slopeMean[j])
@@ -92,8 +92,7 @@ func (m *mixture) Gradient(theta, gradient []float64) float64 {
 		tail += s
 		gradient[j] = tail
 		if j > 0 {
-			gradient[j] = tail*math.Exp(theta[j]) - 1
-			energy -= theta[j]
+			gradient[j] = tail * math.Exp(theta[j])
 		}
 	}
 	for j := range m.k {
@@ -101,17 +100,43 @@ func (m *mixture) Gradient(theta, gradient []float64) float64 {
 		energy += e
 		gradient[m.k+j] = s
 	}
-	// The weights: Dirichlet density and Jacobian together are Π w_j^a.
 	var total float64
-	for j, w := range m.logWeights {
-		energy -= m.concentration * w
-		m.slopeWeight[j] -= m.concentration
+	for j, w := range m.logWeights { // the Dirichlet density Π w_j^(a−1)
+		energy -= (m.concentration - 1) * w
+		m.slopeWeight[j] -= m.concentration - 1
 		total += m.slopeWeight[j]
 	}
 	for j := range m.k - 1 { // d log w_i/d u_j = δ_ij − w_j
 		gradient[2*m.k+j] = m.slopeWeight[j] - total*math.Exp(m.logWeights[j])
 	}
 	return energy
+}
+
+// LogVolume implements sampler.Transformed: ∂x/∂u of the differences and the scales
+// is what they are, that of the weights Π w_j.
+func (m *mixture) LogVolume(theta, gradient []float64) float64 {
+	m.unpack(theta)
+	var volume float64
+	for i := range 2 * m.k {
+		gradient[i] = 0
+		if i > 0 {
+			gradient[i] = 1
+			volume += theta[i]
+		}
+	}
+	for j, w := range m.logWeights {
+		volume += w
+		if j < m.k-1 {
+			gradient[2*m.k+j] = 1 - float64(m.k)*math.Exp(w)
+		}
+	}
+	return volume
+}
+
+// proper implements Model. One component on one observation, its σ going to 0,
+// has the density σ^{(power − 1)/T}, on means that are within σ.
+func (m *mixture) proper(temperature float64) error {
+	return vanishing("sigma", m.sigma.prior.power, 1, 1, temperature)
 }
 
 // likelihood returns −log likelihood and stores its slopes in the means, the

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"gonum.org/v1/gonum/mat"
 )
 
 var data = Data{
@@ -58,19 +60,11 @@ func TestGradients(t *testing.T) {
 			if e := m.Gradient(theta, gradient); e != m.Energy(theta) {
 				t.Errorf("%s: Gradient returns the energy %v, Energy %v", name, e, m.Energy(theta))
 			}
-			for i := range theta {
-				const h = 1e-5
-				at := theta[i]
-				theta[i] = at + h
-				up := m.Energy(theta)
-				theta[i] = at - h
-				down := m.Energy(theta)
-				theta[i] = at
-				want := (up - down) / (2 * h)
-				if math.Abs(gradient[i]-want) > 1e-6*(1+math.Abs(want)) {
-					t.Errorf("%s: slope %d is %v, differences give %v", name, i, gradient[i], want)
-				}
-			}
+			differences(t, name+": energy", theta, gradient, m.Energy)
+			m.LogVolume(theta, gradient)
+			differences(t, name+": volume", theta, gradient, func(theta []float64) float64 {
+				return m.LogVolume(theta, make([]float64, len(theta)))
+			})
 		}
 		if len(m.Names()) == 0 || m.Dim() == 0 {
 			t.Errorf("%s: %d names", name, len(m.Names()))
@@ -78,9 +72,115 @@ func TestGradients(t *testing.T) {
 	}
 }
 
-// The Jacobians: on one observation that says nothing the density of a
-// transformed parameter must be its prior, here checked as ∫ e^{−E} x du = its
-// mean.
+// differences compares a gradient with central differences of f.
+func differences(t *testing.T, name string, theta, gradient []float64, f func([]float64) float64) {
+	t.Helper()
+	for i, at := range theta {
+		const h = 1e-5
+		theta[i] = at + h
+		up := f(theta)
+		theta[i] = at - h
+		down := f(theta)
+		theta[i] = at
+		want := (up - down) / (2 * h)
+		if math.Abs(gradient[i]-want) > 1e-6*(1+math.Abs(want)) {
+			t.Errorf("%s: slope %d is %v, differences give %v", name, i, gradient[i], want)
+		}
+	}
+}
+
+// LogVolume is the logarithm of the determinant of ∂x/∂θ, x what is reported
+// (less the last weight, which the others give).
+func TestVolumes(t *testing.T) {
+	for name, text := range specs {
+		m := build(t, text)
+		rng := rand.New(rand.NewPCG(2, 1))
+		k := m.Dim()
+		theta := make([]float64, k)
+		for i := range theta {
+			theta[i] = rng.NormFloat64()
+		}
+		jacobian := mat.NewDense(k, k, nil)
+		up, down := make([]float64, len(m.Names())), make([]float64, len(m.Names()))
+		for j, at := range theta {
+			const h = 1e-5
+			theta[j] = at + h
+			m.Report(theta, up)
+			theta[j] = at - h
+			m.Report(theta, down)
+			theta[j] = at
+			for i := range k {
+				jacobian.Set(i, j, (up[i]-down[i])/(2*h))
+			}
+		}
+		want, _ := mat.LogDet(jacobian)
+		if got := m.LogVolume(theta, make([]float64, k)); math.Abs(got-want) > 1e-6 {
+			t.Errorf("%s: log volume %v, the determinant gives %v", name, got, want)
+		}
+	}
+}
+
+// E is −log of the density of the parameters, however they are sampled.
+func TestEnergyIsThatOfTheParameters(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 1))
+	spec := `{"model": "hierarchical-normal", "response": "y", "scale": "s", "centred": true, "priors": {"mu": "normal(0, 5)", "tau": "exponential(0.5)"}}`
+	centred, not := build(t, spec), build(t, specs["non-centred"])
+	theta, x := make([]float64, 6), make([]float64, 6)
+	for i := range theta {
+		theta[i] = rng.NormFloat64()
+	}
+	not.Report(theta, x)
+	x[5] = theta[5] // log tau
+	if a, b := centred.Energy(x), not.Energy(theta); math.Abs(a-b) > 1e-9 {
+		t.Errorf("energy %v centred, %v not centred", a, b)
+	}
+	m := build(t, specs["mixture"])
+	theta, x = make([]float64, 8), make([]float64, 9)
+	for i := range theta {
+		theta[i] = rng.NormFloat64()
+	}
+	m.Report(theta, x)
+	var want float64
+	for j := range 3 {
+		want += x[j]*x[j]/50 + x[3+j]*x[3+j]/8 - math.Log(x[6+j]) // dirichlet(2)
+	}
+	for _, y := range data["y"].Values {
+		var p float64
+		for j := range 3 {
+			z := (y - x[j]) / x[3+j]
+			p += x[6+j] * math.Exp(-z*z/2) / x[3+j]
+		}
+		want -= math.Log(p)
+	}
+	if got := m.Energy(theta); math.Abs(got-want) > 1e-9 {
+		t.Errorf("mixture: energy %v, want %v", got, want)
+	}
+}
+
+// Cold, the density of a standard deviation near 0 takes over.
+func TestProper(t *testing.T) {
+	hierarchical := `{"model": "hierarchical-normal", "response": "y", "scale": "s", "priors": {"mu": "normal(0, 5)", "tau": "PRIOR"}}`
+	mixture := `{"model": "mixture", "response": "y", "components": 2, "priors": {"mu": "normal(0, 5)", "sigma": "PRIOR"}}`
+	for _, c := range []struct {
+		spec, prior string
+		temperature float64
+		want        string
+	}{
+		{hierarchical, "half-normal(1)", 1, ""}, {hierarchical, "half-normal(1)", 0.81, ""},
+		{hierarchical, "half-normal(1)", 0.79, "expected a temperature above 0.8, or a prior of tau that vanishes faster there than tau^0.05, as gamma(2, rate) would"},
+		{hierarchical, "gamma(2, 1)", 0.79, ""}, {hierarchical, "lognormal(0, 1)", 0.01, ""},
+		{mixture, "half-normal(1)", 0.6, ""}, {mixture, "half-normal(1)", 0.4, "sigma goes to 0"}, {mixture, "gamma(2, 1)", 0.4, ""},
+		{specs["normal"], "", 0.01, ""},
+	} {
+		err := Proper(build(t, strings.ReplaceAll(c.spec, "PRIOR", c.prior)), c.temperature)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s at %g: got %v, want %q", c.prior, c.temperature, err, c.want)
+		}
+	}
+}
+
+// On one observation that says nothing the density of a transformed parameter
+// must be its prior, here checked as ∫ e^{−E} x dx/du du = its mean.
 func TestPriorsSurviveTheTransformation(t *testing.T) {
 	for text, mean := range map[string]float64{
 		"exponential(0.5)": 2, "gamma(3, 2)": 1.5, "lognormal(0.2, 0.5)": math.Exp(0.2 + 0.125), "half-normal(2)": 2 * math.Sqrt(2/math.Pi),
@@ -93,8 +193,8 @@ func TestPriorsSurviveTheTransformation(t *testing.T) {
 		var mass, first float64
 		for u := -20.0; u < 8; u += 0.001 {
 			e, _ := q.energy(u, 0)
-			mass += math.Exp(-e)
-			first += math.Exp(-e) * q.value(u)
+			mass += math.Exp(u - e)
+			first += math.Exp(u-e) * q.value(u)
 		}
 		if got := first / mass; math.Abs(got-mean) > 1e-6*mean {
 			t.Errorf("%s: mean %v, want %v", text, got, mean)

@@ -9,7 +9,8 @@ import (
 
 // A prior is −log of a density, up to a constant, and its derivative.
 type prior struct {
-	positive bool // lives on x > 0 only
+	positive bool    // lives on x > 0 only
+	power    float64 // of x, that the density of a positive parameter goes to 0 with
 	energy   func(x float64) (e, slope float64)
 }
 
@@ -24,41 +25,41 @@ type priorForm struct {
 
 var priorForms = map[string]priorForm{
 	"flat": {"", 0, nil, func([]float64) prior {
-		return prior{false, func(float64) (float64, float64) { return 0, 0 }}
+		return prior{energy: func(float64) (float64, float64) { return 0, 0 }}
 	}},
 	"normal": {"mean, sd", 2, []int{1}, func(a []float64) prior {
-		return prior{false, func(x float64) (float64, float64) {
+		return prior{energy: func(x float64) (float64, float64) {
 			z := (x - a[0]) / a[1]
 			return z * z / 2, z / a[1]
 		}}
 	}},
 	"student": {"degrees of freedom, centre, scale", 3, []int{0, 2}, func(a []float64) prior {
-		return prior{false, func(x float64) (float64, float64) { return studentEnergy(a[0], x-a[1], a[2]) }}
+		return prior{energy: func(x float64) (float64, float64) { return studentEnergy(a[0], x-a[1], a[2]) }}
 	}},
 	"cauchy": {"centre, scale", 2, []int{1}, func(a []float64) prior {
-		return prior{false, func(x float64) (float64, float64) { return studentEnergy(1, x-a[0], a[1]) }}
+		return prior{energy: func(x float64) (float64, float64) { return studentEnergy(1, x-a[0], a[1]) }}
 	}},
 	"laplace": {"centre, scale", 2, []int{1}, func(a []float64) prior {
-		return prior{false, func(x float64) (float64, float64) {
+		return prior{energy: func(x float64) (float64, float64) {
 			return math.Abs(x-a[0]) / a[1], math.Copysign(1/a[1], x-a[0])
 		}}
 	}},
 	"half-normal": {"scale", 1, []int{0}, func(a []float64) prior {
-		return prior{true, func(x float64) (float64, float64) { return x * x / (2 * a[0] * a[0]), x / (a[0] * a[0]) }}
+		return prior{positive: true, energy: func(x float64) (float64, float64) { return x * x / (2 * a[0] * a[0]), x / (a[0] * a[0]) }}
 	}},
 	"half-cauchy": {"scale", 1, []int{0}, func(a []float64) prior {
-		return prior{true, func(x float64) (float64, float64) { return studentEnergy(1, x, a[0]) }}
+		return prior{positive: true, energy: func(x float64) (float64, float64) { return studentEnergy(1, x, a[0]) }}
 	}},
 	"exponential": {"rate", 1, []int{0}, func(a []float64) prior {
-		return prior{true, func(x float64) (float64, float64) { return a[0] * x, a[0] }}
+		return prior{positive: true, energy: func(x float64) (float64, float64) { return a[0] * x, a[0] }}
 	}},
 	"gamma": {"shape, rate", 2, []int{0, 1}, func(a []float64) prior {
-		return prior{true, func(x float64) (float64, float64) {
+		return prior{positive: true, power: a[0] - 1, energy: func(x float64) (float64, float64) {
 			return a[1]*x - (a[0]-1)*math.Log(x), a[1] - (a[0]-1)/x
 		}}
 	}},
 	"lognormal": {"mean, sd of the logarithm", 2, []int{1}, func(a []float64) prior {
-		return prior{true, func(x float64) (float64, float64) {
+		return prior{positive: true, power: math.Inf(1), energy: func(x float64) (float64, float64) {
 			z := (math.Log(x) - a[0]) / a[1]
 			return z*z/2 + math.Log(x), (z/a[1] + 1) / x
 		}}
@@ -138,13 +139,13 @@ func (p parameter) value(u float64) float64 {
 	return u
 }
 
-// energy returns the energy of the prior at coordinate u, Jacobian included, and
-// its slope, given the slope of the remaining energy in the parameter itself.
+// energy returns the energy of the prior at coordinate u and the slope in u, given
+// the slope of the remaining energy in the parameter itself.
 func (p parameter) energy(u, slope float64) (e, slopeU float64) {
 	x := p.value(u)
 	e, s := p.prior.energy(x)
 	if !p.positive {
 		return e, s + slope
 	}
-	return e - u, (s+slope)*x - 1
+	return e, (s + slope) * x // dx/du = x
 }

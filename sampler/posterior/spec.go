@@ -4,7 +4,8 @@
 //
 // Parameters that must be positive are sampled as logarithms, ordered ones as
 // logarithms of their differences, weights as log ratios; what is reported are
-// the parameters themselves. Energies are −log posterior up to a constant.
+// the parameters themselves. Energies are −log of the posterior density of these,
+// up to a constant, whatever is sampled.
 package posterior
 
 import (
@@ -36,14 +37,17 @@ type Spec struct {
 }
 
 // A Model is a density with the names of its parameters; it satisfies
-// sampler.Density and sampler.Reporter. It is not safe for concurrent use:
+// sampler.Transformed and sampler.Reporter. It is not safe for concurrent use:
 // build one per chain.
 type Model interface {
 	Dim() int
 	Energy(theta []float64) float64
 	Gradient(theta, gradient []float64) float64
+	LogVolume(theta, gradient []float64) float64
 	Names() []string
 	Report(theta, out []float64)
+
+	proper(temperature float64) error
 }
 
 // Data are named numbers, vectors and matrices.
@@ -105,6 +109,21 @@ func ParseData(text []byte) (Data, error) {
 		}
 	}
 	return data, nil
+}
+
+// Proper returns an error if the posterior of m to the power 1/T has no finite
+// integral because its density has no bound where a standard deviation goes to 0.
+// Other ways to have none, heavy tails at high T say, it does not look for.
+func Proper(m Model, temperature float64) error { return m.proper(temperature) }
+
+// vanishing is the error of a density that goes as x^{(power − peak)/T} as x goes
+// to 0, in a volume that goes as x^volume dx.
+func vanishing(name string, power, peak, volume, temperature float64) error {
+	if need := peak - (volume+1)*temperature; !(power > need) {
+		return fmt.Errorf("at T = %g the posterior to the power 1/T has no finite integral: its density grows too fast as %s goes to 0; expected a temperature above %.4g, or a prior of %s that vanishes faster there than %s^%.4g, as gamma(%.4g, rate) would",
+			temperature, name, (peak-power)/(volume+1), name, name, need, math.Floor(need+1)+1)
+	}
+	return nil
 }
 
 // New builds the model of s for the data.
