@@ -44,7 +44,7 @@ func read(r thermo.Reading) reading {
 // A transitionsDocument is the body of GET /api/transitions.
 type transitionsDocument struct {
 	Schema string `json:"schema"`
-	covered
+	Covered
 	LookedAt    int          `json:"looked_at" doc:"curves that were looked at"`
 	Transitions []transition `json:"transitions"`
 	Reason      string       `json:"reason" doc:"why there can be none"`
@@ -71,12 +71,13 @@ type change struct {
 }
 
 // Covered says what was recorded when an analysis began: it is of all that.
-type covered struct {
+// Its name is exported for the schema.
+type Covered struct {
 	First int64 `json:"first" doc:"step of the first record that was looked at"`
 	Last  int64 `json:"last" doc:"step of the last; the run may have grown since"`
 }
 
-func coveredBy(dir string) (c covered, err error) {
+func coveredBy(dir string) (c Covered, err error) {
 	index, _, err := run.OpenIndex(dir)
 	if err != nil {
 		return c, err
@@ -91,7 +92,7 @@ func findTransitions(ctx context.Context, dir string) (any, error) {
 	d := transitionsDocument{Schema: schema, Transitions: []transition{}}
 	var h *monitor.History
 	var err error
-	if d.covered, err = coveredBy(dir); err == nil {
+	if d.Covered, err = coveredBy(dir); err == nil {
 		h, err = monitor.ReadTransitions(ctx, dir)
 	}
 	if err == nil && len(h.Transitions) > 0 {
@@ -200,7 +201,7 @@ func estimate(r thermo.Reading) string {
 // A spendingDocument is the body of GET /api/spending.
 type spendingDocument struct {
 	Schema string `json:"schema"`
-	covered
+	Covered
 	Energy   reading         `json:"energy"`
 	PerLoss  reading         `json:"joules_per_nat"`
 	After    reading         `json:"energy_after_stop"`
@@ -217,7 +218,7 @@ func findSpending(ctx context.Context, dir string) (any, error) {
 	d := spendingDocument{Schema: schema, Figures: []report.Figure{}, Charts: []any{}}
 	var history *power.History
 	var err error
-	if d.covered, err = coveredBy(dir); err == nil {
+	if d.Covered, err = coveredBy(dir); err == nil {
 		history, err = power.ReadHistory(dir)
 	}
 	if err == nil {

@@ -132,8 +132,11 @@ func (w Window) check() error {
 // A seriesDocument is the body of GET /api/series.
 type seriesDocument struct {
 	Schema string `json:"schema"`
-	curve
+	Curve
 }
+
+// A Curve is a curve: what is embedded is only in the schema if its name is exported.
+type Curve = curve
 
 // A layersDocument is the body of GET /api/layers.
 type layersDocument struct {
@@ -144,16 +147,18 @@ type layersDocument struct {
 
 func (s *Server) routes(api huma.API) {
 	get := func(id, path, summary string) huma.Operation {
-		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary}
+		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: path, Summary: summary, Errors: ofReading}
 	}
-	huma.Register(api, get("runs", "/api/runs", "List the runs"), s.listRuns)
+	runs := get("runs", "/api/runs", "List the runs")
+	runs.Errors = ofAll
+	huma.Register(api, runs, s.listRuns)
 	huma.Register(api, get("run", "/api/run", "Describe a run"), s.describe)
 	huma.Register(api, get("series", "/api/series", "One quantity of one layer, or of the system, along a run"), s.series)
 	huma.Register(api, get("layers", "/api/layers", "One quantity of every layer along a run"), s.layers)
 	huma.Register(api, get("transitions", "/api/transitions", "Phase transitions along a run"), s.transitions)
 	huma.Register(api, get("spectra", "/api/spectra", "Singular values of the weight matrices of a checkpoint"), s.spectra)
 	huma.Register(api, get("spending", "/api/spending", "What a run that recorded its power got for its energy"), s.spending)
-	huma.Register(api, huma.Operation{OperationID: "create", Method: http.MethodPut, Path: "/api/run", Summary: "Create a run to write to, or find where to go on", MaxBodyBytes: 1 << 20, BodyReadTimeout: s.bodyTime}, s.create)
+	huma.Register(api, huma.Operation{OperationID: "create", Method: http.MethodPut, Path: "/api/run", Summary: "Create a run to write to, or find where to go on", Errors: ofWriting, MaxBodyBytes: 1 << 20, BodyReadTimeout: s.bodyTime}, s.create)
 	document(api)
 }
 
@@ -249,7 +254,7 @@ func (s *Server) series(ctx context.Context, in *seriesInput) (*body[seriesDocum
 	err = s.open(in.Run, func(v *view, _ runItem, _ string) error {
 		c, err := v.curve(in.Layer, in.Name, in.From, in.To, in.Columns)
 		if err == nil {
-			d.curve = *c
+			d.Curve = *c
 		}
 		return err
 	})

@@ -448,7 +448,7 @@ func TestExports(t *testing.T) {
 	}
 	of := func(id, name string) curve {
 		t.Helper()
-		return told[seriesDocument](t, home+"api/series?run="+id+"&name="+name).curve
+		return told[seriesDocument](t, home+"api/series?run="+id+"&name="+name).Curve
 	}
 	is := func(cell string, want float64) bool {
 		x, err := strconv.ParseFloat(cell, 64)

@@ -27,6 +27,9 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-
 // name of this machine (a page elsewhere can point a name of its own here).
 func (s *Server) guard(next http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
+	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer(w, http.StatusForbidden, "expected a request of a page of this server: this one comes from another origin")
+	}))
 	checked := origin.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w = &oneStatus{ResponseWriter: w}

@@ -56,7 +56,7 @@ func (w *writer) close() {
 // An offsetDocument answers POST /api/records.
 type offsetDocument struct {
 	Schema string `json:"schema"`
-	Offset int64  `json:"offset"` // bytes of the writer's stream that are safe here
+	Offset int64  `json:"offset" doc:"bytes of the writer's stream that are safe here: go on from there"`
 	Detail string `json:"detail,omitempty"`
 }
 

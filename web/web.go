@@ -60,6 +60,7 @@ func New(root, token string) (*Server, error) {
 	config := huma.DefaultConfig("kelvin", "1")
 	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil // its page of documentation would load scripts from elsewhere
 	config.Info.Description = "The runs of a folder: their records summed up for plotting, their findings, and a way to write them from elsewhere."
+	secure(&config)
 	s.routes(humago.New(s.mux, config))
 	s.mux.HandleFunc("GET /api/changes", s.changes)
 	s.mux.HandleFunc("GET /api/series.csv", s.csv)
