@@ -74,11 +74,15 @@ type now struct {
 	Energy      reading `json:"energy"`
 	Temperature reading `json:"temperature" doc:"by the virial thermometer"`
 	Kinetic     reading `json:"kinetic" doc:"temperature by the updates of gradient descent"`
-	Zeroth      string  `json:"zeroth_law" doc:"whether the two agree"`
+	Zeroth      string  `json:"zeroth_law" doc:"whether the two agree, in words; empty without two"`
 }
 
 func newNow(r monitor.Report) now {
-	return now{r.From, r.Step, read(r.Loss), read(r.Temperature), read(r.Kinetic), string(r.Zeroth.Verdict)}
+	n := now{r.From, r.Step, read(r.Loss), read(r.Temperature), read(r.Kinetic), ""}
+	if r.Zeroth.Compared > 1 {
+		n.Zeroth = string(r.Zeroth.Verdict) + ": " + r.Zeroth.Reason
+	}
+	return n
 }
 
 // A finding is one of the monitor, with the steps of the window it was found in and
