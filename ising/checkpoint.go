@@ -16,7 +16,7 @@ import (
 
 // A saved simulation is checkpointMagic, the length of a JSON header, the
 // header, the spins of each chain in little-endian words, and a CRC-64.
-const checkpointMagic = "kelvin/ising/1\n\n"
+const checkpointMagic = "kelvin/ising/2\n\n"
 
 // maxHeader bounds the header: streams and batches, not spins.
 const maxHeader = 1 << 28
@@ -33,6 +33,8 @@ type stateRecord struct {
 	Updates  int64         `json:"updates"`
 	Settled  bool          `json:"settled"`
 	Series   batches       `json:"series"`
+	Groups   []moments     `json:"groups,omitempty"`
+	Measured int           `json:"measured"`
 	RNG      [][]byte      `json:"rng"`
 	Lanes    []lanesState  `json:"lanes,omitempty"`
 	Gaps     []int64       `json:"gaps,omitempty"`
@@ -77,7 +79,7 @@ func writeWhole(path string, write func(io.Writer) error) error {
 func (s *Simulation) write(w io.Writer) error {
 	h := header{Config: s.Config}
 	for _, c := range s.chains {
-		r := stateRecord{Done: c.done, Busy: c.busy, Updates: c.updates, Settled: c.settled, Series: c.series}
+		r := stateRecord{Done: c.done, Busy: c.busy, Updates: c.updates, Settled: c.settled, Series: c.series, Groups: c.groups, Measured: c.measured}
 		c.lattice.snapshot(&r)
 		h.Chains = append(h.Chains, r)
 	}
@@ -168,7 +170,11 @@ func (s *Simulation) fillFrom(h header, summed io.Reader, sum hash.Hash64, r io.
 		if err := c.lattice.restore(rec); err != nil {
 			return fmt.Errorf("chain %d: %w", i, err)
 		}
+		if len(rec.Groups) != len(c.groups) {
+			return fmt.Errorf("chain %d: expected %d groups of replicas, got %d", i, len(c.groups), len(rec.Groups))
+		}
 		c.done, c.busy, c.updates, c.settled, c.series = rec.Done, rec.Busy, rec.Updates, rec.Settled, rec.Series
+		c.groups, c.measured = rec.Groups, rec.Measured
 		if err := c.lattice.transfer(func(words []uint64) error {
 			return binary.Read(summed, binary.LittleEndian, words)
 		}); err != nil {
@@ -186,7 +192,7 @@ func (s *Simulation) fillFrom(h header, summed io.Reader, sum hash.Hash64, r io.
 // check refuses numbers that no run writes.
 func (r *stateRecord) check(total int) error {
 	b := r.Series
-	if r.Done < 0 || r.Done > total || r.Updates < 0 || r.Busy < 0 || r.Flipped < 0 || r.PerSweep < 0 || r.PerSweep > 1<<33 ||
+	if r.Done < 0 || r.Done > total || r.Measured < 0 || r.Measured > r.Done || r.Updates < 0 || r.Busy < 0 || r.Flipped < 0 || r.PerSweep < 0 || r.PerSweep > 1<<33 ||
 		b.Length < 0 || b.Length > maxSweeps || b.Length == 0 && (b.Filled != 0 || len(b.Full) != 0) ||
 		len(b.Full) >= maxBatches || b.Filled < 0 || b.Filled > b.Length {
 		return errors.New("the record contradicts itself")

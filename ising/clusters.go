@@ -299,10 +299,12 @@ func (c *clusters) turn() {
 }
 
 // tally adds up the replicas; see [packed.tally].
-func (c *clusters) tally(magnetisation, bonds []int64, _ int) {
+func (c *clusters) tally(to sums, _ int) {
+	const even = 0x5555555555555555
 	size := c.model.Size
-	clear(magnetisation)
-	clear(bonds)
+	clear(to.magnetisation)
+	clear(to.staggered)
+	clear(to.bonds)
 	for y := range size {
 		row, below := c.row(c.spins, y), c.row(c.spins, (y+1)%size)
 		down := c.model.vertical(y)
@@ -313,20 +315,27 @@ func (c *clusters) tally(magnetisation, bonds []int64, _ int) {
 			if c.model.Lattice == Triangular {
 				diagonal = (s ^ c.right(below, w)) & mask
 			}
-			for r := range magnetisation {
+			odd := c.mask(w) &^ (even << (y % 2))
+			for r := range to.magnetisation {
 				own := ^uint64(0)
 				if c.words == 1 {
 					own = ^uint64(0) >> (64 - size) << (r * size)
 				}
-				magnetisation[r] += int64(bits.OnesCount64(s & own))
-				bonds[r] += int64(bits.OnesCount64(along&own) + bits.OnesCount64(across&own) + bits.OnesCount64(diagonal&own))
+				to.magnetisation[r] += int64(bits.OnesCount64(s & own))
+				if to.staggered != nil {
+					to.staggered[r] += int64(bits.OnesCount64((s ^ odd) & own))
+				}
+				to.bonds[r] += int64(bits.OnesCount64(along&own) + bits.OnesCount64(across&own) + bits.OnesCount64(diagonal&own))
 			}
 		}
 	}
 	sites := int64(size) * int64(size)
-	for r := range magnetisation {
-		magnetisation[r] = 2*magnetisation[r] - sites
-		bonds[r] = 2*bonds[r] - sites*int64(c.model.degree())/2
+	for r := range to.magnetisation {
+		to.magnetisation[r] = 2*to.magnetisation[r] - sites
+		to.bonds[r] = 2*to.bonds[r] - sites*int64(c.model.degree())/2
+	}
+	for r := range to.staggered {
+		to.staggered[r] = 2*to.staggered[r] - sites
 	}
 }
 

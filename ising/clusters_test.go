@@ -54,15 +54,15 @@ func spinsOf(c *clusters) (replicas [][]int8) {
 // checkTally compares the sums by words with those of the general path.
 func checkTally(t *testing.T, c *clusters, replicas [][]int8) {
 	t.Helper()
-	m, bonds := make([]int64, c.replicas), make([]int64, c.replicas)
-	c.tally(m, bonds, 1)
+	make1 := func(n int) sums { return sums{make([]int64, n), make([]int64, n), make([]int64, n)} }
+	got, want := make1(c.replicas), make1(1)
+	c.tally(got, 1)
 	g := newGraph(c.model, 1, Metropolis, rand.NewPCG(1, 1))
 	for r, spins := range replicas {
 		copy(g.spins, spins)
-		var wantM, wantBonds [1]int64
-		g.tally(wantM[:], wantBonds[:], 1)
-		if m[r] != wantM[0] || bonds[r] != wantBonds[0] {
-			t.Fatalf("%+v, replica %d: sums %d and %d, expected %d and %d", c.model, r, m[r], bonds[r], wantM[0], wantBonds[0])
+		g.tally(want, 1)
+		if got.magnetisation[r] != want.magnetisation[0] || got.staggered[r] != want.staggered[0] || got.bonds[r] != want.bonds[0] {
+			t.Fatalf("%+v, replica %d: sums %+v, expected %+v", c.model, r, got, want)
 		}
 	}
 }

@@ -16,16 +16,20 @@ func enumerate(m Model, temperature float64) (p []float64, exact observables) {
 	value := make([]moments, len(p))
 	g := newGraph(m, 1, HeatBath, rand.NewPCG(1, 1))
 	var total float64
-	var mag, bonds [1]int64
+	one := sums{make([]int64, 1), make([]int64, 1), make([]int64, 1)}
 	for state := range p {
 		for i := range g.spins {
 			g.spins[i] = int8(state>>i&1)*2 - 1
 		}
-		g.tally(mag[:], bonds[:], 1)
-		energy := m.Coupling*float64(bonds[0]) - m.Field*float64(mag[0])
+		g.tally(one, 1)
+		energy := m.Coupling*float64(one.bonds[0]) - m.Field*float64(one.magnetisation[0])
+		order := one.magnetisation[0]
+		if m.Coupling < 0 && m.Lattice != Triangular {
+			order = one.staggered[0]
+		}
 		p[state] = math.Exp(-energy / temperature)
 		total += p[state]
-		e, x := energy/16, math.Abs(float64(mag[0]))/16
+		e, x := energy/16, math.Abs(float64(order))/16
 		value[state] = moments{E: e, E2: e * e, AbsM: x, M2: x * x, M4: x * x * x * x}
 	}
 	var mean moments

@@ -48,6 +48,7 @@ func precise(a Algorithm, size int, temperature float64) Config {
 			c.Replicas, c.Warmup = 512, 40*size*size // the heat bath takes some 10 L² sweeps to forget its start
 		}
 	}
+	c.Warmup = max(c.Warmup, c.LeastWarmup())
 	return c
 }
 

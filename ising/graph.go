@@ -272,9 +272,9 @@ func (g *graph) wolff() int {
 }
 
 // tally adds up the lattice; see [packed.tally].
-func (g *graph) tally(magnetisation, bonds []int64, _ int) {
+func (g *graph) tally(to sums, _ int) {
 	size := g.model.Size
-	var total, agree int64
+	var total, staggered, agree int64
 	for y := range size {
 		row, below := g.spins[y*size:][:size], g.spins[(y+1)%size*size:][:size]
 		right := row[0] // and its lower neighbours, from the last site on
@@ -289,6 +289,7 @@ func (g *graph) tally(magnetisation, bonds []int64, _ int) {
 				beneath = 0
 			}
 			total += int64(s)
+			staggered += int64(s) * int64(1-2*((x+y)&1))
 			agree += int64(s * (right + beneath + beside))
 			right = s
 			if g.model.Lattice == Triangular {
@@ -296,7 +297,10 @@ func (g *graph) tally(magnetisation, bonds []int64, _ int) {
 			}
 		}
 	}
-	magnetisation[0], bonds[0] = total, -agree
+	to.magnetisation[0], to.bonds[0] = total, -agree
+	if to.staggered != nil {
+		to.staggered[0] = staggered
+	}
 }
 
 func (g *graph) spin(x, y, _ int) int8 { return g.spins[y*g.model.Size+x] }

@@ -46,11 +46,11 @@ func (v *vertical) counts(out *[64]int64) {
 }
 
 // tallyLanes is tally for the layout with a replica in each bit.
-func (p *packed) tallyLanes(magnetisation, bonds []int64) {
+func (p *packed) tallyLanes(to sums) {
 	sites := int64(p.size) * int64(p.size)
 	var counters [64]int64
 	for group := 0; group*64 < p.replicas; group++ {
-		var up, unsatisfied vertical
+		var up, even, unsatisfied vertical
 		var job rowJob
 		for y := range p.size {
 			p.aim(&job, 0, y)
@@ -66,16 +66,27 @@ func (p *packed) tallyLanes(magnetisation, bonds []int64) {
 				m, carry := adder(up.sum[0], s, c)
 				up.sum[0] = m
 				up.push(1, carry)
+				if to.staggered != nil {
+					even.push(0, s)
+				}
 			}
 		}
 		last := min(64, p.replicas-group*64)
 		up.counts(&counters)
 		for l, n := range counters[:last] {
-			magnetisation[group*64+l] = 2*n - sites
+			to.magnetisation[group*64+l] = 2*n - sites
 		}
 		unsatisfied.counts(&counters)
 		for l, n := range counters[:last] {
-			bonds[group*64+l] = 2*n - 2*sites
+			to.bonds[group*64+l] = 2*n - 2*sites
+		}
+		if to.staggered == nil {
+			continue
+		}
+		even.counts(&counters)
+		for l, n := range counters[:last] {
+			r := group*64 + l
+			to.staggered[r] = 2*(2*n-sites/2) - to.magnetisation[r]
 		}
 	}
 }

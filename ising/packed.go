@@ -361,30 +361,34 @@ func (r *updateRule) passes(job *rowJob, e event, now uint64, w int, bit uint, r
 	return false
 }
 
-// tally adds up the lattice: magnetisation Σs and energy Σ−ss' without
-// coupling and field, of each replica, into the given slices.
-func (p *packed) tally(magnetisation, bonds []int64, threads int) {
+// tally adds up each replica of the lattice.
+func (p *packed) tally(to sums, threads int) {
 	if p.inLanes {
-		p.tallyLanes(magnetisation, bonds)
+		p.tallyLanes(to)
 		return
 	}
 	var wg sync.WaitGroup
-	up, unsatisfied := make([]int64, threads), make([]int64, threads)
+	even, odd, unsatisfied := make([]int64, threads), make([]int64, threads), make([]int64, threads)
 	for t := range threads {
-		wg.Go(func() { up[t], unsatisfied[t] = p.tallyRows(t*p.size/threads, (t+1)*p.size/threads) })
+		wg.Go(func() { even[t], odd[t], unsatisfied[t] = p.tallyRows(t*p.size/threads, (t+1)*p.size/threads) })
 	}
 	wg.Wait()
 	sites := int64(p.size) * int64(p.size)
-	magnetisation[0], bonds[0] = -sites, -2*sites
+	m, staggered, bonds := -sites, int64(0), -2*sites
 	for t := range threads {
-		magnetisation[0] += 2 * up[t]
-		bonds[0] += 2 * unsatisfied[t]
+		m += 2 * (even[t] + odd[t])
+		staggered += 2 * (even[t] - odd[t])
+		bonds += 2 * unsatisfied[t]
+	}
+	to.magnetisation[0], to.bonds[0] = m, bonds
+	if to.staggered != nil {
+		to.staggered[0] = staggered
 	}
 }
 
-// tallyRows counts, in some rows, the spins up of both colours and the
+// tallyRows counts, in some rows, the spins up of either colour and the
 // unsatisfied bonds of colour 0.
-func (p *packed) tallyRows(low, high int) (up, unsatisfied int64) {
+func (p *packed) tallyRows(low, high int) (even, odd, unsatisfied int64) {
 	words := (p.half + 63) / 64
 	tail := ^uint64(0) >> (64*words - p.half)
 	var job rowJob
@@ -399,8 +403,9 @@ func (p *packed) tallyRows(low, high int) (up, unsatisfied int64) {
 			a, b, c, d := job.neighbours(i)
 			unsatisfied += int64(bits.OnesCount64((s^a)&mask) + bits.OnesCount64((s^b)&mask) +
 				bits.OnesCount64((s^c)&mask) + bits.OnesCount64((s^d)&mask))
-			up += int64(bits.OnesCount64(s&mask) + bits.OnesCount64(c&mask))
+			even += int64(bits.OnesCount64(s & mask))
+			odd += int64(bits.OnesCount64(c & mask))
 		}
 	}
-	return up, unsatisfied
+	return even, odd, unsatisfied
 }

@@ -1,6 +1,7 @@
 package ising
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/kelvin-ml/kelvin/thermo"
@@ -9,8 +10,11 @@ import (
 // Point is what was measured at one temperature, per spin, with errors that
 // count the correlation of the series.
 type Point struct {
-	Temperature         float64        `json:"temperature"`
-	Measurements        int            `json:"measurements"` // of each replica
+	Temperature  float64 `json:"temperature"`
+	Measurements int     `json:"measurements"` // of each replica
+	// Order says which magnetisation m is: "uniform", or "staggered", the
+	// difference of the sublattices, for an antiferromagnet that has two.
+	Order               string         `json:"order_parameter"`
 	Energy              thermo.Reading `json:"energy"`
 	AbsMagnetisation    thermo.Reading `json:"abs_magnetization"`
 	SpecificHeat        thermo.Reading `json:"specific_heat"`  // N (⟨e²⟩ − ⟨e⟩²) / T²
@@ -34,23 +38,53 @@ func (s *Simulation) Points() []Point {
 
 func (s *Simulation) point(index int, t float64) (Point, bool) {
 	chains := s.at(index)
-	series := make([]*batches, len(chains))
 	var updates, busy float64
-	least := math.MaxInt
-	for i, c := range chains {
-		series[i] = &c.series
+	p := Point{Temperature: t, Measurements: math.MaxInt, Order: "uniform"}
+	if s.Config.Model.staggered() {
+		p.Order = "staggered"
+	}
+	for _, c := range chains {
 		updates += float64(c.updates)
 		busy += float64(c.busy.Nanoseconds())
-		least = min(least, c.series.measurements())
+		p.Measurements = min(p.Measurements, c.measured)
 	}
-	b := average(series)
-	if len(b) == 0 {
+	p.FlipsPerNs = updates / math.Max(busy, 1)
+	m := s.Config.measured(chains)
+	if len(m.blocks) == 0 {
 		return Point{}, false
 	}
-	p := Point{Temperature: t, Measurements: least, FlipsPerNs: updates / math.Max(busy, 1)}
-	p.read(b, float64(s.Config.Model.sites()))
+	p.read(m, s.Config.Model)
 	p.MeasuredTemperature = s.measuredTemperature(chains)
+	x := s.Config.memoryAt(t)
+	if least := x.warmup(s.Config.Model.Size, float64(s.Config.Replicas)); float64(s.Done()) < least && p.MeasuredTemperature.Valid() {
+		p.MeasuredTemperature.Invalid = fmt.Sprintf("%d sweeps do not forget the start: %s are needed (%s)", s.Done(), roundUp(least), x.remedy)
+	}
+	p.doubt(s.Config)
 	return p, true
+}
+
+// measured gathers what the chains of a temperature measured.
+func (c Config) measured(chains []*chain) measured {
+	var blocks []block
+	if c.Replicas >= minBlocks {
+		per := c.perGroup()
+		for _, ch := range chains {
+			for i, g := range ch.groups {
+				if n := float64(min(per, ch.replicas-i*per) * ch.measured); n > 0 {
+					blocks = append(blocks, block{g.over(n), n})
+				}
+			}
+		}
+		return newMeasured(blocks, true)
+	}
+	series := make([]*batches, len(chains))
+	for i, ch := range chains {
+		series[i] = &ch.series
+	}
+	for _, b := range average(series) {
+		blocks = append(blocks, block{b, 1})
+	}
+	return newMeasured(blocks, false)
 }
 
 // at returns the chains of a temperature.
@@ -65,27 +99,21 @@ func (s *Simulation) at(point int) []*chain {
 }
 
 // read fills in the observables.
-func (p *Point) read(b []moments, sites float64) {
-	var mean moments
-	for _, x := range b {
-		mean.add(x, 1/float64(len(b)))
-	}
-	ess := func(variance float64, f func(moments) float64) float64 {
-		_, stderr := jackknife(b, f)
-		if !(stderr > 0) {
-			return 0
-		}
-		return variance / (stderr * stderr)
-	}
-	energies := ess(mean.E2-mean.E*mean.E, func(m moments) float64 { return m.E })
-	magnetisations := ess(mean.M2-mean.AbsM*mean.AbsM, func(m moments) float64 { return m.AbsM })
-	squares := ess(mean.M4-mean.M2*mean.M2, func(m moments) float64 { return m.M2 })
-	t := p.Temperature
-	p.Energy = reading("energy", "energy", b, energies, func(m moments) float64 { return m.E })
-	p.AbsMagnetisation = reading("abs_magnetization", "1", b, magnetisations, func(m moments) float64 { return m.AbsM })
-	p.SpecificHeat = reading("specific_heat", "nat", b, energies,
-		func(m moments) float64 { return m.observables(sites, t).specificHeat })
-	p.Susceptibility = reading("susceptibility", "1/energy", b, squares,
-		func(m moments) float64 { return m.observables(sites, t).susceptibility })
-	p.Binder = reading("binder", "1", b, squares, func(m moments) float64 { return m.observables(sites, t).binder })
+func (p *Point) read(x measured, m Model) {
+	t, sites, mean := p.Temperature, float64(m.sites()), x.mean
+	reference := m.energy(m.reference())
+	infinite := math.Inf(1)
+	energy := func(m moments) float64 { return m.E }
+	absM := func(m moments) float64 { return m.AbsM }
+	square := func(m moments) float64 { return m.M2 }
+	energies, squares := mean.E2-mean.E*mean.E, mean.M4-mean.M2*mean.M2
+	p.Energy = x.reading("energy", "energy", energy, energy, energies, -infinite, infinite)
+	p.Energy.Value += reference
+	p.AbsMagnetisation = x.reading("abs_magnetization", "1", absM, absM, mean.M2-mean.AbsM*mean.AbsM, 0, 1)
+	p.SpecificHeat = x.reading("specific_heat", "nat",
+		func(m moments) float64 { return m.observables(sites, t).specificHeat }, energy, energies, 0, infinite)
+	p.Susceptibility = x.reading("susceptibility", "1/energy",
+		func(m moments) float64 { return m.observables(sites, t).susceptibility }, square, squares, 0, infinite)
+	p.Binder = x.reading("binder", "1",
+		func(m moments) float64 { return m.observables(sites, t).binder }, square, squares, -infinite, 2.0/3)
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -58,6 +60,13 @@ func (c Config) Validate() error {
 			return fmt.Errorf("%s %d: expected %d to %d", n.name, n.value, n.low, n.top)
 		}
 	}
+	if c.Interval > c.Sweeps {
+		return fmt.Errorf("%d sweeps between measurements: expected at most the %d sweeps to measure in", c.Interval, c.Sweeps)
+	}
+	if strength := math.Abs(c.Model.Field) * float64(c.Model.sites()) / slices.Min(c.Temperatures); c.Algorithm == Wolff && strength > 8 {
+		return fmt.Errorf("algorithm wolff in a field of %g on %d spins: large clusters hardly ever turn against it; expected sw, metropolis or heatbath",
+			c.Model.Field, c.Model.sites())
+	}
 	if n := len(c.Temperatures) * c.Replicas; n > maxPoints*256 {
 		return fmt.Errorf("%d configurations in all: expected at most %d", n, maxPoints*256)
 	}
@@ -107,13 +116,13 @@ func (c Config) memory() int64 {
 // lattice is a chain's configuration and how it moves.
 type lattice interface {
 	sweep(count, threads int)
-	settle()                                         // ends the warm-up
-	tally(magnetisation, bonds []int64, threads int) // per replica: Σs and −Σss' over bonds
-	spin(x, y, replica int) int8                     // +1 or −1
-	updated() int64                                  // spins updated so far
-	snapshot(s *stateRecord)                         // what a checkpoint needs besides the spins
-	restore(s *stateRecord) error                    // the inverse
-	transfer(move func([]uint64) error) error        // the spins, in words, to or from a file
+	settle() // ends the warm-up
+	tally(to sums, threads int)
+	spin(x, y, replica int) int8              // +1 or −1
+	updated() int64                           // spins updated so far
+	snapshot(s *stateRecord)                  // what a checkpoint needs besides the spins
+	restore(s *stateRecord) error             // the inverse
+	transfer(move func([]uint64) error) error // the spins, in words, to or from a file
 }
 
 // chain is one or more replicas at one temperature that move in step.
@@ -121,13 +130,21 @@ type chain struct {
 	point    int
 	replicas int
 	lattice  lattice
-	done     int // sweeps, warm-up included
-	series   batches
+	done     int           // sweeps, warm-up included
+	series   batches       // of the mean of the replicas; where they are fewer than minBlocks
+	groups   []moments     // else: sums over the measurements of groups of the replicas
+	measured int           // measurements so far
 	busy     time.Duration // in sweeps
 	updates  int64         // spins updated in that time
 	settled  bool
-	m, bonds []int64
+	sums     sums
 }
+
+// maxGroups bounds the groups that the replicas of a chain are measured in.
+const maxGroups = 64
+
+// perGroup returns how many replicas of a chain are measured together.
+func (c Config) perGroup() int { return (c.perChain() + maxGroups - 1) / maxGroups }
 
 // Simulation is a running set of chains. It is not safe for concurrent use;
 // it uses runtime.GOMAXPROCS(0) threads itself. The same configuration gives
@@ -157,7 +174,13 @@ func New(c Config) (*Simulation, error) {
 }
 
 func newChain(c Config, point, first, replicas int) *chain {
-	ch := &chain{point: point, replicas: replicas, m: make([]int64, replicas), bonds: make([]int64, replicas)}
+	ch := &chain{point: point, replicas: replicas, sums: sums{magnetisation: make([]int64, replicas), bonds: make([]int64, replicas)}}
+	if c.Model.staggered() {
+		ch.sums.staggered = make([]int64, replicas)
+	}
+	if per := c.perGroup(); c.Replicas >= minBlocks {
+		ch.groups = make([]moments, (replicas+per-1)/per)
+	}
 	t := c.Temperatures[point]
 	source := rand.NewPCG(c.Seed, uint64(point)<<20|uint64(first))
 	if c.Algorithm == SwendsenWang {
@@ -222,6 +245,20 @@ func (s *Simulation) Advance(ctx context.Context, sweeps int) error {
 	return nil
 }
 
+// Extend makes the measurement longer: by a run that was saved at its end, say.
+func (s *Simulation) Extend(sweeps int) error {
+	c := s.Config
+	c.Sweeps = sweeps
+	if sweeps < s.Config.Sweeps {
+		return fmt.Errorf("%d sweeps: expected at least the %d there are", sweeps, s.Config.Sweeps)
+	}
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	s.Config = c
+	return nil
+}
+
 // Run moves every chain to its end.
 func (s *Simulation) Run(ctx context.Context) error { return s.Advance(ctx, s.Total()) }
 
@@ -239,7 +276,7 @@ func (c *chain) advance(ctx context.Context, config Config, sweeps, threads int)
 		c.updates += c.lattice.updated() - before
 		c.done += count
 		if since := c.done - config.Warmup; since > 0 && since%config.Interval == 0 {
-			c.measure(config.Model, threads)
+			c.measure(config, threads)
 		}
 	}
 }
@@ -255,16 +292,28 @@ func (c *chain) burst(config Config) int {
 	return min(longest, config.Interval-(c.done-config.Warmup)%config.Interval)
 }
 
-// measure adds the present configuration to the series.
-func (c *chain) measure(m Model, threads int) {
-	c.lattice.tally(c.m, c.bonds, threads)
-	sites := float64(m.sites())
-	var sum moments
-	for i := range c.m {
-		mag := float64(c.m[i]) / sites
-		e := m.Coupling*float64(c.bonds[i])/sites - m.Field*mag
-		abs := max(mag, -mag)
-		sum.add(moments{E: e, E2: e * e, AbsM: abs, M2: mag * mag, M4: mag * mag * mag * mag, M: mag}, 1/float64(c.replicas))
+// measure adds the present configuration to the series, or to the groups.
+func (c *chain) measure(config Config, threads int) {
+	m := config.Model
+	c.lattice.tally(c.sums, threads)
+	c.measured++
+	bonds, along := m.reference()
+	order := c.sums.magnetisation
+	if m.staggered() {
+		order = c.sums.staggered
 	}
-	c.series.add(sum)
+	var sum moments
+	per := config.perGroup()
+	for i := range order {
+		e := m.energy(c.sums.bonds[i]-bonds, c.sums.magnetisation[i]-along)
+		x := math.Abs(float64(order[i])) / float64(m.sites())
+		one := moments{E: e, E2: e * e, AbsM: x, M2: x * x, M4: x * x * x * x}
+		sum.add(one, 1)
+		if c.groups != nil {
+			c.groups[i/per].add(one, 1)
+		}
+	}
+	if c.groups == nil {
+		c.series.add(sum.over(float64(c.replicas)))
+	}
 }

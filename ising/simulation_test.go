@@ -61,7 +61,7 @@ func TestTorusQuick(t *testing.T) {
 	statistical(t)
 	for _, a := range algorithms {
 		for _, size := range []int{4, 16, 64} {
-			c := Config{Model: square, Algorithm: a, Temperatures: []float64{1.8, Tc, 3}, Sweeps: 800, Warmup: 200, Interval: 4, Replicas: 512, Seed: 3}
+			c := Config{Model: square, Algorithm: a, Temperatures: []float64{1.8, Tc, 3}, Sweeps: 800, Warmup: 400, Interval: 4, Replicas: 512, Seed: 3}
 			c.Model.Size = size
 			temperatures := c.Temperatures
 			if size == 64 {
@@ -176,12 +176,12 @@ func show(points []Point) string {
 }
 
 func TestInterrupted(t *testing.T) {
-	c := Config{Model: square, Algorithm: Metropolis, Temperatures: []float64{2, 3}, Sweeps: 1 << 40, Interval: 1, Replicas: 1, Seed: 1}
+	c := Config{Model: square, Algorithm: Metropolis, Temperatures: []float64{2, 3}, Sweeps: 1 << 40, Warmup: 50, Interval: 1, Replicas: 1, Seed: 1}
 	s, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Advance(context.Background(), 200); err != nil {
+	if err := s.Advance(context.Background(), 250); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -216,6 +216,8 @@ func TestBadConfig(t *testing.T) {
 		"sweeps 0":               func(c *Config) { c.Sweeps = 0 },
 		"warm-up sweeps -1":      func(c *Config) { c.Warmup = -1 },
 		"between measurements 0": func(c *Config) { c.Interval = 0 },
+		"wolff in a field":       func(c *Config) { c.Algorithm = Wolff; c.Model.Field = 0.1 },
+		"at most the 1 sweeps":   func(c *Config) { c.Interval = 2 },
 		"replicas 0":             func(c *Config) { c.Replicas = 0 },
 		"GB of memory":           func(c *Config) { c.Model.Size = 65536; c.Replicas = 1 << 20 },
 		"configurations in all":  func(c *Config) { c.Temperatures = make100(2); c.Replicas = 1 << 20 },

@@ -150,8 +150,9 @@ func (s *score) reading() thermo.Reading {
 	}
 	r.Value, r.StdErr = 1/beta, stderr/(beta*beta)
 	r.ESS = float64(sites) * alone / variance
-	if math.Abs(beta) < 2*stderr {
-		r.Invalid = fmt.Sprintf("1/T = %s: not distinguishable from infinite temperature", thermo.FormatError(beta, stderr))
+	if math.Abs(beta) < 2*stderr { // the error of T would be of no use
+		r.Value, r.StdErr = math.NaN(), math.NaN()
+		r.Invalid = fmt.Sprintf("1/T = %s agrees with zero: not distinguishable from infinite temperature", thermo.FormatError(beta, stderr))
 	}
 	return r
 }

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -40,6 +42,7 @@ type isingRunDocument struct {
 	Field     float64         `json:"field"`
 	Seed      uint64          `json:"seed"`
 	Algorithm ising.Algorithm `json:"algorithm"`
+	Warmup    int             `json:"warmup"`
 	Replicas  int             `json:"replicas"`
 	Sweeps    int             `json:"sweeps"`
 	Done      int             `json:"sweeps_done"` // less than sweeps when interrupted
@@ -53,6 +56,7 @@ type isingRunFlags struct {
 	algorithm       string
 	start           string
 	out, checkpoint string
+	ownWarmup       bool
 	json            bool
 }
 
@@ -76,9 +80,10 @@ run is saved there, and goes on from there when started again, bit for bit.`,
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&f.config.Model.Size, "size", 64, "L, an even number from 4 to 65536")
-	flags.Float64SliceVar(&f.config.Temperatures, "temperature", []float64{ising.Tc}, "temperatures, comma separated")
+	f.config.Temperatures = []float64{ising.Tc}
+	flags.Var((*numberList)(&f.config.Temperatures), "temperature", "temperatures, comma separated")
 	flags.IntVar(&f.config.Sweeps, "sweeps", 10000, "sweeps to measure in")
-	flags.IntVar(&f.config.Warmup, "warmup", -1, "sweeps before the first measurement (default: a tenth of --sweeps)")
+	flags.IntVar(&f.config.Warmup, "warmup", -1, "sweeps before the first measurement (default: a tenth of --sweeps, more where the start is forgotten slowly)")
 	flags.IntVar(&f.config.Interval, "interval", 1, "sweeps from one measurement to the next")
 	flags.StringVar(&f.algorithm, "algorithm", string(ising.Metropolis), "metropolis, heatbath, wolff or sw")
 	flags.IntVar(&f.config.Replicas, "replicas", 1, "independent replicas at each temperature")
@@ -94,14 +99,45 @@ run is saved there, and goes on from there when started again, bit for bit.`,
 	return cmd
 }
 
+// numberList is a flag of numbers, comma separated.
+type numberList []float64
+
+func (l *numberList) Type() string { return "numbers" }
+
+func (l *numberList) String() string {
+	text := make([]string, len(*l))
+	for i, x := range *l {
+		text[i] = strconv.FormatFloat(x, 'g', 7, 64)
+	}
+	return strings.Join(text, ",")
+}
+
+func (l *numberList) Set(text string) error {
+	*l = nil
+	for _, field := range strings.Split(text, ",") {
+		x, err := strconv.ParseFloat(strings.TrimSpace(field), 64)
+		if err != nil {
+			return fmt.Errorf("%q: expected numbers, comma separated", field)
+		}
+		*l = append(*l, x)
+	}
+	return nil
+}
+
 func (f *isingRunFlags) run(cmd *cobra.Command) error {
 	f.config.Model.Lattice, f.config.Algorithm = ising.Lattice(f.lattice), ising.Algorithm(f.algorithm)
 	if f.start != "cold" && f.start != "hot" {
 		return usagef("--start %q: expected cold or hot", f.start)
 	}
 	f.config.Hot = f.start == "hot"
-	if !cmd.Flags().Changed("warmup") {
-		f.config.Warmup = f.config.Sweeps / 10
+	f.ownWarmup = cmd.Flags().Changed("warmup")
+	if !f.ownWarmup {
+		f.config.Warmup = 0 // so that the rest is checked
+		if err := f.config.Validate(); err != nil {
+			return usageError{err}
+		}
+		// Local rules near Tc may need more than anyone wants to wait for.
+		f.config.Warmup = max(f.config.Sweeps/10, min(f.config.LeastWarmup(), 10*f.config.Sweeps))
 	}
 	if err := f.config.Validate(); err != nil {
 		return usageError{err}
@@ -129,13 +165,24 @@ func (f *isingRunFlags) run(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	if err := writePage(cmd, func() report.Page { return isingRunPage(s) }); err != nil {
-		return err
+	points := s.Points()
+	if len(points) > 0 {
+		if err := writePage(cmd, func() report.Page { return isingRunPage(s, points) }); err != nil {
+			return err
+		}
 	}
-	if err := f.print(cmd.OutOrStdout(), s); err != nil {
-		return err
+	if len(points) > 0 || f.json {
+		if err := f.print(cmd.OutOrStdout(), s, points); err != nil {
+			return err
+		}
 	}
-	return interrupted
+	switch {
+	case interrupted == nil:
+		return nil
+	case len(points) == 0:
+		return fmt.Errorf("interrupted in the warm-up, after %d of %d sweeps: nothing was measured", s.Done(), s.Total())
+	}
+	return fmt.Errorf("interrupted after %d of %d sweeps", s.Done(), s.Total())
 }
 
 // open resumes from the checkpoint if there is one, else begins.
@@ -146,6 +193,9 @@ func (f *isingRunFlags) open(stderr io.Writer) (*ising.Simulation, error) {
 		case errors.Is(err, os.ErrNotExist):
 		case err != nil:
 			return nil, err
+		case f.extends(s.Config):
+			fmt.Fprintf(stderr, "resuming after %d of %d sweeps, %d more than were asked for\n", s.Done(), f.config.Sweeps+s.Config.Warmup, f.config.Sweeps-s.Config.Sweeps)
+			return s, s.Extend(f.config.Sweeps)
 		case !reflect.DeepEqual(s.Config, f.config):
 			return nil, fmt.Errorf("%s holds another run: %s", f.checkpoint, isingDifference(s.Config, f.config))
 		default:
@@ -154,6 +204,19 @@ func (f *isingRunFlags) open(stderr io.Writer) (*ising.Simulation, error) {
 		}
 	}
 	return ising.New(f.config)
+}
+
+// extends reports whether the run is a saved one with more sweeps.
+func (f *isingRunFlags) extends(saved ising.Config) bool {
+	asked := f.config
+	if asked.Sweeps <= saved.Sweeps {
+		return false
+	}
+	asked.Sweeps = saved.Sweeps
+	if !f.ownWarmup {
+		asked.Warmup = saved.Warmup
+	}
+	return reflect.DeepEqual(saved, asked)
 }
 
 // isingDifference names the first flag in which a saved run differs.
@@ -218,40 +281,73 @@ func isingBar(w io.Writer, total int, unit string) *progressbar.ProgressBar {
 		progressbar.OptionSetDescription(unit), progressbar.OptionClearOnFinish(), progressbar.OptionShowCount())
 }
 
-func (f *isingRunFlags) print(w io.Writer, s *ising.Simulation) error {
+func (f *isingRunFlags) print(w io.Writer, s *ising.Simulation, points []ising.Point) error {
 	c := s.Config
-	points := s.Points()
 	if f.json {
+		if points == nil {
+			points = []ising.Point{} // an empty list, not null
+		}
 		return printJSON(w, isingRunDocument{schema, c.Model.Size, c.Model.Lattice, c.Model.Coupling, c.Model.Field,
-			c.Seed, c.Algorithm, c.Replicas, c.Sweeps, max(0, s.Done()-c.Warmup), points})
+			c.Seed, c.Algorithm, c.Warmup, c.Replicas, c.Sweeps, max(0, s.Done()-c.Warmup), points})
 	}
-	replicas := "1 replica"
-	if c.Replicas > 1 {
-		replicas = fmt.Sprintf("%d replicas", c.Replicas)
+	fmt.Fprintf(w, "%s %d×%d, J = %g, H = %g: %s, %s, %d sweeps after %d of warm-up, seed %d\n",
+		c.Model.Lattice, c.Model.Size, c.Model.Size, c.Model.Coupling, c.Model.Field, c.Algorithm, isingReplicas(c.Replicas), max(0, s.Done()-c.Warmup), c.Warmup, c.Seed)
+	if points[0].Order == "staggered" {
+		fmt.Fprintln(w, "magnetisation, susceptibility and Binder are of the staggered magnetisation, the order of an antiferromagnet")
 	}
-	fmt.Fprintf(w, "%s %d×%d, J = %g, H = %g: %s, %s, %d sweeps, seed %d\n",
-		c.Model.Lattice, c.Model.Size, c.Model.Size, c.Model.Coupling, c.Model.Field, c.Algorithm, replicas, max(0, s.Done()-c.Warmup), c.Seed)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "temperature\tenergy\t|magnetisation|\tspecific heat\tsusceptibility\tBinder\tmeasured T\tflips/ns")
-	var notes []string
+	var notes []isingNote
 	for _, p := range points {
-		fmt.Fprintf(tw, "%g", p.Temperature)
+		fmt.Fprintf(tw, "%.6g", p.Temperature)
 		for _, r := range []thermo.Reading{p.Energy, p.AbsMagnetisation, p.SpecificHeat, p.Susceptibility, p.Binder, p.MeasuredTemperature} {
 			mark := ""
 			if !r.Valid() {
 				mark = " (!)"
-				notes = append(notes, fmt.Sprintf("(!) T = %g, %s: %s", p.Temperature, r.Name, r.Invalid))
+				notes = addNote(notes, p.Temperature, r)
 			}
-			fmt.Fprintf(tw, "\t%s%s", thermo.FormatError(r.Value, r.StdErr), mark)
+			text := thermo.FormatError(r.Value, r.StdErr)
+			if math.IsNaN(r.Value) {
+				text = "none"
+			}
+			fmt.Fprintf(tw, "\t%s%s", text, mark)
 		}
 		fmt.Fprintf(tw, "\t%.3g\n", p.FlipsPerNs)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	if len(notes) > 0 {
-		_, err := fmt.Fprintln(w, strings.Join(notes, "\n"))
-		return err
+	for _, n := range notes {
+		fmt.Fprintf(w, "(!) T = %.6g, %s: %s\n", n.temperature, strings.Join(n.names, ", "), n.reason)
 	}
 	return nil
+}
+
+// isingNote is one reason why some readings of a temperature are not valid.
+type isingNote struct {
+	temperature float64
+	names       []string
+	reason      string
+}
+
+// addNote adds a reading that is not valid to the note of its reason.
+func addNote(notes []isingNote, temperature float64, r thermo.Reading) []isingNote {
+	name := strings.ReplaceAll(r.Name, "_", " ")
+	if name == "likelihood" {
+		name = "measured T"
+	}
+	for i := range notes {
+		if notes[i].temperature == temperature && notes[i].reason == r.Invalid {
+			notes[i].names = append(notes[i].names, name)
+			return notes
+		}
+	}
+	return append(notes, isingNote{temperature, []string{name}, r.Invalid})
+}
+
+func isingReplicas(n int) string {
+	if n == 1 {
+		return "1 replica"
+	}
+	return fmt.Sprintf("%d replicas", n)
 }

@@ -12,10 +12,10 @@ import (
 // page returns the curves that the networks learned, and what they learned.
 func (d isingLearnDocument) page() report.Page {
 	output := report.LineChart{Caption: "Where the mean output crosses one half is the network's critical temperature. Bands: two standard errors over seeds.",
-		X: "temperature (J/k_B)", Y: "mean output, probability of ordered (1)"}
+		X: "temperature (energy/nat)", Y: "mean output, probability of ordered (1)"}
 	magnetisation := report.LineChart{Caption: "The mean magnetisation of the same test configurations, and where it crosses the network's threshold m* (dots). Bands: two standard errors over seeds.",
-		X: "temperature (J/k_B)", Y: "mean |magnetisation| per spin (1)"}
-	table := report.Table{Columns: []string{"size (spins)", "Tc (J/k_B)", "Tc, two units (J/k_B)", "threshold m* (1)", "T where ⟨|m|⟩ = m* (J/k_B)", "weight cv (1)", "counting (1)", "symmetry (1)", "PCA cosine (1)"}}
+		X: "temperature (energy/nat)", Y: "mean |magnetisation| per spin (1)"}
+	table := report.Table{Columns: []string{"size L (sites)", "Tc (energy/nat)", "Tc, two units (energy/nat)", "threshold m* (1)", "T where ⟨|m|⟩ = m* (energy/nat)", "weight cv (1)", "counting (1)", "symmetry (1)", "PCA cosine (1)"}}
 	for i, l := range d.Sizes {
 		heat := float64(i) / float64(max(1, len(d.Sizes)-1))
 		name := fmt.Sprintf("L = %d", l.Size)
@@ -36,9 +36,9 @@ func (d isingLearnDocument) page() report.Page {
 	output.Marks, magnetisation.Marks = []report.Mark{exact}, []report.Mark{exact}
 	page := report.Page{
 		Title: "The critical temperature of the Ising model, learned",
-		Facts: []report.Fact{{Label: "networks", Value: fmt.Sprintf("%d a size, weight decay %g", d.Seeds, d.Decay)}, {Label: "gap", Value: fmt.Sprintf("%g J/k_B", d.Gap)}},
+		Facts: []report.Fact{{Label: "networks", Value: fmt.Sprintf("%d a size, weight decay %g", d.Seeds, d.Decay)}, {Label: "gap", Value: fmt.Sprintf("%g energy/nat", d.Gap)}},
 		Figures: []report.Figure{
-			{Label: "critical temperature, extrapolated to infinite size", Value: isingReading(d.Extrapolated), Unit: "J/k_B", Note: fmt.Sprintf("exact: %.6f", d.Exact)},
+			{Label: "critical temperature, extrapolated to infinite size", Value: isingReading(d.Extrapolated), Unit: "energy/nat", Note: fmt.Sprintf("exact: %.6f", d.Exact)},
 		},
 		Sections: []report.Section{
 			{Title: "What was learned", Charts: []report.Chart{output, magnetisation}, Table: &table},
@@ -49,10 +49,10 @@ func (d isingLearnDocument) page() report.Page {
 }
 
 // isingRunPage returns what a simulation measured, beside what is known exactly.
-func isingRunPage(s *ising.Simulation) report.Page {
-	c, points := s.Config, s.Points()
+func isingRunPage(s *ising.Simulation, points []ising.Point) report.Page {
+	c := s.Config
 	exact := c.Model.Lattice == ising.Square && c.Model.Coupling == 1 && c.Model.Field == 0
-	table := &report.Table{Columns: []string{"temperature (J/k_B)"}}
+	table := &report.Table{Columns: []string{"temperature (energy/nat)"}}
 	for range points {
 		table.Rows = append(table.Rows, nil)
 	}
@@ -60,17 +60,22 @@ func isingRunPage(s *ising.Simulation) report.Page {
 		table.Rows[i] = append(table.Rows[i], fmt.Sprintf("%g", p.Temperature))
 	}
 	var charts []report.Chart
+	m, order := "|magnetisation|", ""
+	if points[0].Order == "staggered" {
+		m, order = "|staggered magnetisation|", " Magnetisation, susceptibility and Binder cumulant are staggered: of the difference of the two sublattices, the order of an antiferromagnet."
+	}
+	drawn := "" // said of the exact curves where there are any
 	for _, q := range []struct {
 		name, unit string
 		of         func(ising.Point) thermo.Reading
 		law        func(t float64) float64 // nil where none is known
 	}{
-		{"energy per spin", "J", func(p ising.Point) thermo.Reading { return p.Energy }, func(t float64) float64 { e, _ := ising.Torus(c.Model.Size, t); return e }},
-		{"|magnetisation| per spin", "1", func(p ising.Point) thermo.Reading { return p.AbsMagnetisation }, nil},
-		{"specific heat per spin", "k_B", func(p ising.Point) thermo.Reading { return p.SpecificHeat }, func(t float64) float64 { _, h := ising.Torus(c.Model.Size, t); return h }},
-		{"susceptibility per spin", "1/J", func(p ising.Point) thermo.Reading { return p.Susceptibility }, nil},
+		{"energy per spin", "energy", func(p ising.Point) thermo.Reading { return p.Energy }, func(t float64) float64 { e, _ := ising.Torus(c.Model.Size, t); return e }},
+		{m + " per spin", "1", func(p ising.Point) thermo.Reading { return p.AbsMagnetisation }, nil},
+		{"specific heat per spin", "nat", func(p ising.Point) thermo.Reading { return p.SpecificHeat }, func(t float64) float64 { _, h := ising.Torus(c.Model.Size, t); return h }},
+		{"susceptibility per spin", "1/energy", func(p ising.Point) thermo.Reading { return p.Susceptibility }, nil},
 		{"Binder cumulant", "1", func(p ising.Point) thermo.Reading { return p.Binder }, nil},
-		{"measured temperature", "J/k_B", func(p ising.Point) thermo.Reading { return p.MeasuredTemperature }, func(t float64) float64 { return t }},
+		{"measured temperature", "energy/nat", func(p ising.Point) thermo.Reading { return p.MeasuredTemperature }, func(t float64) float64 { return t }},
 	} {
 		axis := fmt.Sprintf("%s (%s)", q.name, q.unit)
 		line := report.Line{Name: "simulated", Hotness: 0.8, Dots: true}
@@ -79,20 +84,23 @@ func isingRunPage(s *ising.Simulation) report.Page {
 			line.Add(p.Temperature, q.of(p))
 			table.Rows[i] = append(table.Rows[i], cell(q.of(p)))
 		}
-		chart := report.LineChart{Caption: upperFirst(q.name) + ", with two standard errors.", X: "temperature (J/k_B)", Y: axis, Lines: []report.Line{line}}
-		if law := isingLaw(q.law, points); q.law != nil && (exact || q.unit == "J/k_B") && len(law.X) > 0 {
+		chart := report.LineChart{Caption: upperFirst(q.name) + ", with two standard errors.", X: "temperature (energy/nat)", Y: axis, Lines: []report.Line{line}}
+		if law := isingLaw(q.law, points); q.law != nil && (exact || q.unit == "energy/nat") && len(law.X) > 0 {
+			if exact {
+				drawn = "Exact: of the finite torus (Kaufman 1949). "
+			}
 			chart.Lines = append([]report.Line{law}, chart.Lines...)
 		}
-		if exact && q.unit != "J/k_B" {
+		if exact && q.unit != "energy/nat" {
 			chart.Marks = []report.Mark{{Name: "Tc", From: ising.Tc, To: ising.Tc}}
 		}
 		charts = append(charts, chart)
 	}
 	return report.Page{
 		Title: fmt.Sprintf("Ising model, %s lattice, %d×%d spins", c.Model.Lattice, c.Model.Size, c.Model.Size),
-		Lead:  "Exact: of the finite torus (Kaufman 1949). The measured temperature is read off the final spins alone. Where errors are not known, values are in brackets and dots have no bars.",
+		Lead:  drawn + "The measured temperature is read off the final spins alone. Values that are not valid are in brackets, and dots have no bars where errors are not known." + order,
 		Facts: []report.Fact{{Label: "model", Value: fmt.Sprintf("J = %g, H = %g", c.Model.Coupling, c.Model.Field)},
-			{Label: "simulation", Value: fmt.Sprintf("%s, %d replicas, %d sweeps", c.Algorithm, c.Replicas, max(0, s.Done()-c.Warmup))}},
+			{Label: "simulation", Value: fmt.Sprintf("%s, %s, %d sweeps after %d of warm-up", c.Algorithm, isingReplicas(c.Replicas), max(0, s.Done()-c.Warmup), c.Warmup)}},
 		Sections: []report.Section{{ID: "points", Title: "Measured", Table: table}, {ID: "curves", Title: "Against temperature", Charts: charts}},
 	}
 }

@@ -118,15 +118,15 @@ func runIsingThermometer(cmd *cobra.Command, model ising.Model, path string, asJ
 const fewConfigurations = 16
 
 func (d *isingThermometerDocument) print(w io.Writer) error {
-	fmt.Fprintf(w, "%d configuration(s) of %d×%d spins, %s lattice, J = %g, H = %g\n", d.Configurations, d.Size, d.Size, d.Lattice, d.model.Coupling, d.model.Field)
+	fmt.Fprintf(w, "%s of %d×%d spins, %s lattice, J = %g, H = %g\n", isingConfigurations(d.Configurations), d.Size, d.Size, d.Lattice, d.model.Coupling, d.model.Field)
 	for _, p := range d.Points {
 		if p.Simulated != nil {
 			fmt.Fprintf(w, "\nsimulated at      %g\n", *p.Simulated)
 		}
-		fmt.Fprintf(w, "temperature       %v\n", p.Temperature)
+		fmt.Fprintf(w, "temperature       %v\n", isingTemperature(p.Temperature))
 		for _, r := range p.Readings {
 			if n := len(p.Readings); n > 1 && n <= fewConfigurations {
-				fmt.Fprintf(w, "  %-17s %v\n", r.Group, r)
+				fmt.Fprintf(w, "  %-17s %v\n", r.Group, isingTemperature(r))
 			}
 		}
 		if len(p.Readings) > fewConfigurations {
@@ -137,15 +137,30 @@ func (d *isingThermometerDocument) print(w io.Writer) error {
 	return nil
 }
 
+// isingTemperature is a reading in words; where there is no value, the reason.
+func isingTemperature(r thermo.Reading) string {
+	if math.IsNaN(r.Value) {
+		return "none (" + r.Invalid + ")"
+	}
+	return r.String()
+}
+
+func isingConfigurations(n int) string {
+	if n == 1 {
+		return "1 configuration"
+	}
+	return fmt.Sprintf("%d configurations", n)
+}
+
 // page returns the readings as a page.
 func (d *isingThermometerDocument) page() report.Page {
 	page := report.Page{Title: "Temperature of " + d.File, Lead: "Read off the spins alone, by maximum pseudo-likelihood. Two standard errors; pale where not valid.",
 		Facts: []report.Fact{{Label: "model", Value: fmt.Sprintf("%s lattice, %d×%d spins, J = %g, H = %g", d.Lattice, d.Size, d.Size, d.model.Coupling, d.model.Field)},
 			{Label: "configurations", Value: fmt.Sprint(d.Configurations)}}}
 	scatter := report.ScatterChart{Caption: "Temperature read from all configurations of a simulated temperature: on the line where they agree.",
-		X: "simulated temperature (J/k_B)", Y: "temperature read (J/k_B)", Diagonal: true}
+		X: "simulated temperature (energy/nat)", Y: "temperature read (energy/nat)", Diagonal: true}
 	for i, p := range d.Points {
-		bars := report.BarChart{Caption: "All configurations together, and every one.", Axis: "temperature (J/k_B)", Dots: true, Readings: []thermo.Reading{named(p.Temperature, "together")}}
+		bars := report.BarChart{Caption: "All configurations together, and every one.", Axis: "temperature (energy/nat)", Dots: true, Readings: []thermo.Reading{named(p.Temperature, "together")}}
 		bars.Readings = append(bars.Readings, p.Readings[:min(len(p.Readings), 64)]...) // more are not to be told apart
 		title := "Configurations"
 		if p.Simulated != nil {
@@ -154,7 +169,7 @@ func (d *isingThermometerDocument) page() report.Page {
 			scatter.Dots = append(scatter.Dots, report.Dot{Name: title, X: *p.Simulated, Y: p.Temperature.Value, ErrY: p.Temperature.StdErr, Hotness: hotnessOf(i, len(d.Points))})
 		}
 		figure := report.FigureOf("temperature", p.Temperature)
-		figure.Unit = "J/k_B"
+		figure.Unit = "energy/nat"
 		if p.Simulated != nil {
 			figure.Label = fmt.Sprintf("temperature, simulated at %g", *p.Simulated)
 		}
