@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
+
 	"github.com/kelvin-ml/kelvin/checkpoint"
 	"github.com/kelvin-ml/kelvin/monitor"
 	"github.com/kelvin-ml/kelvin/run"
@@ -210,11 +212,10 @@ func TestAnalysesAreKept(t *testing.T) {
 	a.mu.Unlock()
 }
 
-// TestTransitionsOfAGrownRun appends a jump and the end to a run whose transitions
-// were asked for: without being asked again the server says when they are known.
-func TestTransitionsOfAGrownRun(t *testing.T) {
-	root := t.TempDir()
-	r, err := run.Create(filepath.Join(root, "a"), nil)
+// jump makes a run of noise, which ends after a jump of ten standard deviations.
+func jump(t *testing.T, dir string) (grow func()) {
+	t.Helper()
+	r, err := run.Create(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,13 +231,24 @@ func TestTransitionsOfAGrownRun(t *testing.T) {
 		}
 	}
 	write(0, 1000, 1)
+	return func() {
+		t.Helper()
+		write(1000, 2000, 2, run.Record{Step: 1999, Kind: "end"})
+		r.Close()
+	}
+}
+
+// TestTransitionsOfAGrownRun appends a jump and the end to a run whose transitions
+// were asked for: without being asked again the server says when they are known.
+func TestTransitionsOfAGrownRun(t *testing.T) {
+	root := t.TempDir()
+	grow := jump(t, filepath.Join(root, "a"))
 	address, _ := serve(t, root, "127.0.0.1:0", "")
 	home := "http://" + address + "/api/"
 	if d := told[transitionsDocument](t, home+"transitions?run=a"); len(d.Transitions) != 0 || d.First != 0 || d.Last != 999 {
 		t.Fatalf("before: %+v", d)
 	}
-	write(1000, 2000, 2, run.Record{Step: 1999, Kind: "end"})
-	r.Close()
+	grow()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		if told[runDocument](t, home+"run?run=a").Run.Step == 1999 {
 			break
@@ -264,6 +276,18 @@ func TestTransitionsOfAGrownRun(t *testing.T) {
 		t.Errorf("after %v: %+v", time.Since(began), d)
 	}
 	t.Logf("known %v after they were asked for", time.Since(began))
+}
+
+// TestTransitionsAppear looks at the page of a run while it jumps and ends.
+func TestTransitionsAppear(t *testing.T) {
+	ctx := browser(t)
+	root := t.TempDir()
+	grow := jump(t, filepath.Join(root, "a"))
+	address, _ := serve(t, root, "127.0.0.1:0", "")
+	do(t, ctx, chromedp.Navigate("http://"+address+"/#/run/a"))
+	until(t, ctx, `document.body.innerText.includes('None: in 1 curve')`)
+	grow()
+	until(t, ctx, `document.querySelectorAll('.transitions > li').length == 1 && document.body.innerText.includes('finished')`)
 }
 
 // TestRecreatedRun shows the spectra of the weights that are there, not of those

@@ -66,7 +66,11 @@ func (s *Server) guard(next http.Handler) http.Handler {
 				h.Set("Content-Security-Policy", strings.Replace(policy, "form-action 'none'", "form-action 'self'", 1))
 				h.Set("Content-Type", "text/html; charset=utf-8")
 				w.WriteHeader(http.StatusUnauthorized)
-				io.WriteString(w, entrance)
+				page := entrance
+				if r.URL.Query().Has("token") {
+					page = strings.Replace(page, "<form", `<p role="alert"><b>This is not the token.</b></p>`+"\n<form", 1)
+				}
+				io.WriteString(w, page)
 				return
 			}
 			answer(w, http.StatusUnauthorized, "expected the token: open /?token=… once in a browser, or send it as Authorization: Bearer …")

@@ -335,6 +335,9 @@ func TestGuard(t *testing.T) {
 	if status, text := ask(t, "GET", home+"/", "", "Accept", "text/html,*/*"); status != 401 || !strings.Contains(text, `<form action="/"`) || !strings.Contains(text, "KELVIN_TOKEN") {
 		t.Errorf("a browser without the token: %d %s", status, text)
 	}
+	if status, text := ask(t, "GET", home+"/?token=no", "", "Accept", "text/html,*/*"); status != 401 || !strings.Contains(text, "This is not the token") {
+		t.Errorf("a browser with another token: %d %s", status, text)
+	}
 	if status, text := ask(t, "GET", home+"/api/runs", "", "Accept", "*/*"); status != 401 || !strings.Contains(text, `"detail"`) {
 		t.Errorf("a script without the token: %d %s", status, text)
 	}
