@@ -48,6 +48,27 @@ type Transformed interface {
 	LogVolume(theta, gradient []float64) float64
 }
 
+// An Estimator is a Density whose Gradient sees part of the data only. Energies
+// and forces that are estimates have noise which the errors of a correlated series
+// do not count rightly: where every epoch sees all data once, it cancels over an
+// epoch and hides what is slow. [Run] takes the energy and the forces of the
+// thermometers from Exact, at kept draws.
+type Estimator interface {
+	Density
+	// Epoch returns how many gradients see all the data; 1: each does.
+	Epoch() int
+	// Exact is Gradient from all the data.
+	Exact(theta, gradient []float64) float64
+}
+
+// epoch returns how many gradients of d see all the data.
+func epoch(d Density) int {
+	if e, ok := d.(Estimator); ok {
+		return e.Epoch()
+	}
+	return 1
+}
+
 // transformed returns d, or what it rests on, if it is in other coordinates, else
 // nil.
 func transformed(d Density) Transformed {

@@ -269,7 +269,7 @@ type Histogram struct {
 
 // EnergyHistogram counts the energies of the kept draws of all chains, the means
 // of blocks where r is thinned, in at most 60 bins by the rule of Freedman and
-// Diaconis. There must be a draw.
+// Diaconis. There must be a kept draw.
 func (r *Result) EnergyHistogram() Histogram {
 	var energies []float64
 	for _, c := range r.Chains {

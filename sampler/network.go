@@ -63,6 +63,14 @@ func (e *NetworkEnergy) Minibatches(size int, rng *rand.Rand) error {
 	return nil
 }
 
+// Epoch implements [Estimator].
+func (e *NetworkEnergy) Epoch() int {
+	if e.size == 0 {
+		return 1
+	}
+	return (e.set.N + e.size - 1) / e.size
+}
+
 // Skip passes over the next minibatches, as if so many had been drawn: a stored
 // chain goes on with those that it has not seen.
 func (e *NetworkEnergy) Skip(minibatches int) {
@@ -95,11 +103,20 @@ func (e *NetworkEnergy) Energy(theta []float64) float64 {
 
 // Gradient implements [Density].
 func (e *NetworkEnergy) Gradient(theta, gradient []float64) float64 {
-	e.load(theta)
 	batch := e.whole
 	if e.size > 0 {
 		batch = e.draw()
 	}
+	return e.gradient(batch, theta, gradient)
+}
+
+// Exact implements [Estimator].
+func (e *NetworkEnergy) Exact(theta, gradient []float64) float64 {
+	return e.gradient(e.whole, theta, gradient)
+}
+
+func (e *NetworkEnergy) gradient(batch nn.Batch[float32], theta, gradient []float64) float64 {
+	e.load(theta)
 	mean, err := e.network.Backward(batch, nil)
 	if err != nil {
 		for i := range gradient {

@@ -9,6 +9,7 @@ import (
 	"github.com/kelvin-ml/kelvin/dataset"
 	"github.com/kelvin-ml/kelvin/nn"
 	"gonum.org/v1/gonum/mat"
+	"gonum.org/v1/gonum/stat"
 )
 
 func network(t *testing.T, arch, loss string) *nn.Network[float32] {
@@ -114,6 +115,53 @@ func TestMinibatchesAreUnbiased(t *testing.T) {
 	}
 	if err := e.Minibatches(61, nil); err == nil {
 		t.Error("minibatches larger than the data: no error")
+	}
+}
+
+// Of a sampler with minibatches the energies and the thermometers of all seeds
+// spread as their errors say, and their mean is right: that of the exact posterior,
+// up to the known bias of the noise.
+func TestErrorsOfMinibatchesCoverSeeds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("statistics alone: ten times as slow under the race detector")
+	}
+	set := making(t, "two-moons", dataset.Options{Examples: 100, Noise: 0.3, Seed: 1})
+	net := network(t, "2-3-2:tanh", "ce")
+	const seeds = 16
+	var energies, virials, energyErrors, virialErrors []float64
+	for seed := range uint64(seeds) {
+		density := func(chain int) (Density, error) {
+			e, err := NewNetworkEnergy(net, set, 1)
+			if err != nil {
+				return nil, err
+			}
+			return e, e.Minibatches(10, rand.New(rand.NewPCG(seed, uint64(chain))))
+		}
+		r, err := Run(context.Background(), density, SGLD{0.001}, Options{Warmup: 2000, Draws: 8000, Seed: seed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Thin != 10 || !r.Estimated {
+			t.Fatalf("thinned by %d, want an epoch", r.Thin)
+		}
+		e, v := r.Energy(), r.Thermometers()[0]
+		energies, energyErrors = append(energies, e.Value), append(energyErrors, e.StdErr)
+		virials, virialErrors = append(virials, v.Value), append(virialErrors, v.StdErr)
+		// An estimate of the energy would be negative or twice as large now and then.
+		if h := r.EnergyHistogram(); h.Low < 0.5*e.Value || h.High > 1.6*e.Value {
+			t.Errorf("energies from %.3g to %.3g, mean %v", h.Low, h.High, e)
+		}
+	}
+	for _, c := range []struct {
+		name           string
+		values, errors []float64
+	}{{"energies", energies, energyErrors}, {"virials", virials, virialErrors}} {
+		spread, claimed := stat.StdDev(c.values, nil), stat.Mean(c.errors, nil)
+		t.Logf("%s: spread %.3g, claimed %.3g", c.name, spread, claimed)
+		// √(χ²/15) is below 1.55 with a chance of 99.9 %.
+		if spread > 1.55*claimed || claimed > 2.5*spread {
+			t.Errorf("%s spread by %.3g over seeds, their errors are %.3g", c.name, spread, claimed)
+		}
 	}
 }
 

@@ -33,12 +33,27 @@ type CalibrationBin struct {
 
 const calibrationBins = 10
 
+// CheckPredict returns the error that [Predict] would have for the network and the
+// set, whatever the draws.
+func CheckPredict(network *nn.Network[float32], set *dataset.Set) error {
+	if network.Spec.Loss != "ce" || set.Labels == nil {
+		return fmt.Errorf("predicting: expected a network with the loss ce, and data with labels")
+	}
+	if _, err := network.Clone().Energy(nn.Batch[float32]{X: set.X, N: set.N, Labels: set.Labels}); err != nil {
+		return fmt.Errorf("predicting: %w", err)
+	}
+	return nil
+}
+
 // Predict evaluates the kept draws of r, which must be those of all parameters
 // of the network, on the set.
 func Predict(r *Result, network *nn.Network[float32], set *dataset.Set) (*Prediction, error) {
 	k := len(network.Params)
-	if len(r.Names) != k || network.Spec.Loss != "ce" || set.Labels == nil {
-		return nil, fmt.Errorf("predicting: expected draws of %d parameters of a network with the loss ce, and data with labels", k)
+	if len(r.Names) != k {
+		return nil, fmt.Errorf("predicting: expected draws of %d parameters, got %d", k, len(r.Names))
+	}
+	if err := CheckPredict(network, set); err != nil {
+		return nil, err
 	}
 	n := network.Clone()
 	batch := nn.Batch[float32]{X: set.X, N: set.N, Labels: set.Labels}

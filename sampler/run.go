@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -16,7 +17,7 @@ type Options struct {
 	Chains      int     // run side by side; 0: 4
 	Warmup      int     // steps before the first draw; 0: none
 	Draws       int     // steps after them, per chain; at least 1
-	Thin        int     // steps per draw that is kept in memory; 0: as Thinning says
+	Thin        int     // steps per draw that is kept in memory, at most Draws; 0: as Thinning says
 	Temperature float64 // T of exp(−E/T); 0: 1
 	Seed        uint64
 	Acceptance  float64 // that the warm-up of exact kernels tunes the step to; 0: 0.8, MALA 0.574. Near 1 the steps are small
@@ -39,20 +40,22 @@ type Result struct {
 	Warmup      int      `json:"warmup"`
 	Thin        int      `json:"thin"` // steps per kept draw
 	Curvature   bool     `json:"curvature"`
+	Estimated   bool     `json:"estimated,omitempty"` // the density is an Estimator: energies and forces are those of kept draws alone
 	Chains      []*Chain `json:"chains"`
 }
 
 // A Chain is one chain of a Result. The traces have one value per kept draw,
 // each the mean over the steps since the draw before.
 type Chain struct {
-	Draws       []float64 `json:"draws"` // kept draws × names, row-major
+	Draws       numbers   `json:"draws"` // kept draws × names, row-major
 	Moments     moments   `json:"moments"`
-	Energy      []float64 `json:"energy"`              // trace of E
-	Energy2     []float64 `json:"energy2,omitempty"`   // trace of E², of thinned chains
-	Virial      []float64 `json:"virial"`              // trace of (θ − m)·∇E/k, m the mean of the warm-up
-	Gradient2   []float64 `json:"gradient2"`           // trace of Σ wᵢ gᵢ²/k, w the variances of the warm-up over T
-	Kinetic     []float64 `json:"kinetic,omitempty"`   // trace of |p|²/(mass·k); kernels with momenta
-	Curvature   []float64 `json:"curvature,omitempty"` // Hutchinson estimates of Σ wᵢ Hᵢᵢ/k, at kept draws
+	Energy      numbers   `json:"energy"`              // trace of E
+	Energy2     numbers   `json:"energy2,omitempty"`   // trace of E², of thinned chains
+	Virial      numbers   `json:"virial"`              // trace of (θ − m)·∇E/k, m the mean of the warm-up
+	Gradient2   numbers   `json:"gradient2"`           // trace of Σ wᵢ gᵢ²/k, w the variances of the warm-up over T
+	Kinetic     numbers   `json:"kinetic,omitempty"`   // trace of |p|²/(mass·k); kernels with momenta
+	Curvature   numbers   `json:"curvature,omitempty"` // Hutchinson estimates of Σ wᵢ Hᵢᵢ/k, at kept draws
+	Open        block     `json:"open"`                // steps since the last kept draw
 	Acceptance  float64   `json:"acceptance"`          // mean
 	Divergences int       `json:"divergences"`
 	Gradients   int       `json:"gradients"` // evaluations after the warm-up
@@ -84,11 +87,84 @@ func (c *Chain) BFMI() float64 {
 	return c.SumChange / c.Total.M2[0]
 }
 
+// A block is sums over the steps since the last kept draw.
+type block struct {
+	Energy    float64 `json:"energy"`
+	Energy2   float64 `json:"energy2"`
+	Virial    float64 `json:"virial"`
+	Gradient2 float64 `json:"gradient2"`
+	Kinetic   float64 `json:"kinetic"`
+}
+
 // Thinning returns the fewest steps per kept draw with which a chain keeps at
 // most 10,000 draws of so many quantities each, and at most 2²⁴ numbers (128 MB).
 func Thinning(steps, quantities int) int {
 	most := min(10000, max(1<<24/max(quantities, 1), 1))
 	return max((steps+most-1)/most, 1)
+}
+
+// DefaultThin returns the steps per kept draw of so many steps of a chain when no
+// others are asked for: as Thinning says, and of an [Estimator] an epoch, if that
+// leaves 200 draws.
+func DefaultThin(d Density, steps int) int {
+	return max(Thinning(steps, len(namesOf(d))), min(epoch(d), steps/200))
+}
+
+// Halve doubles the steps per kept draw, so that half of the draws are kept. What
+// all steps count in stays.
+func (r *Result) Halve() {
+	for _, c := range r.Chains {
+		c.halve(r)
+	}
+	r.Thin *= 2
+}
+
+func (c *Chain) halve(r *Result) {
+	k, kept, width := c.Kept()/2, c.Kept(), len(r.Names)
+	if r.Thin == 1 {
+		c.Energy2 = make(numbers, kept)
+		for i, e := range c.Energy {
+			c.Energy2[i] = e * e
+		}
+	}
+	if kept%2 == 1 { // the last draw becomes half a block
+		n, last := float64(r.Thin), kept-1
+		c.Open.Kinetic += n * at0(c.Kinetic, last)
+		if !r.Estimated {
+			c.Open.Energy += n * c.Energy[last]
+			c.Open.Energy2 += n * c.Energy2[last]
+			c.Open.Virial += n * c.Virial[last]
+			c.Open.Gradient2 += n * c.Gradient2[last]
+		}
+	}
+	for i := range k {
+		copy(c.Draws[i*width:(i+1)*width], c.Draws[(2*i+1)*width:])
+	}
+	c.Draws = slices.Clip(c.Draws[:k*width])
+	// A draw has the mean over its block, of estimates and curvatures its own value.
+	halve := func(trace numbers, own bool) numbers {
+		if len(trace) == 0 {
+			return trace
+		}
+		half := make(numbers, k)
+		for i := range half {
+			if half[i] = trace[2*i+1]; !own {
+				half[i] = (trace[2*i] + trace[2*i+1]) / 2
+			}
+		}
+		return half
+	}
+	c.Energy, c.Energy2 = halve(c.Energy, r.Estimated), halve(c.Energy2, r.Estimated)
+	c.Virial, c.Gradient2 = halve(c.Virial, r.Estimated), halve(c.Gradient2, r.Estimated)
+	c.Kinetic, c.Curvature = halve(c.Kinetic, false), halve(c.Curvature, true)
+}
+
+// at0 is x[i], or 0 of an empty x.
+func at0(x numbers, i int) float64 {
+	if len(x) == 0 {
+		return 0
+	}
+	return x[i]
 }
 
 // complete fills in what 0 stands for, but for Thin, and checks the rest.
@@ -102,6 +178,9 @@ func (o *Options) complete() error {
 	if o.Chains < 1 || o.Draws < 1 || o.Warmup < 0 || o.Thin < 0 {
 		return fmt.Errorf("expected at least 1 chain, 1 draw and 1 step per kept draw, got %d, %d, %d (warm-up %d)", o.Chains, o.Draws, o.Thin, o.Warmup)
 	}
+	if o.Thin > o.Draws {
+		return fmt.Errorf("expected at most as many steps per kept draw as there are steps, %d, got %d", o.Draws, o.Thin)
+	}
 	if !(o.Acceptance >= 0 && o.Acceptance < 1) {
 		return fmt.Errorf("expected an acceptance between 0 and 1 (0: the kernel's own), got %v", o.Acceptance)
 	}
@@ -111,10 +190,10 @@ func (o *Options) complete() error {
 func newResult(d Density, o Options) *Result {
 	names := namesOf(d)
 	if o.Thin == 0 {
-		o.Thin = Thinning(o.Draws, len(names))
+		o.Thin = DefaultThin(d, o.Draws)
 	}
 	return &Result{Names: names, Seed: o.Seed, Temperature: o.Temperature, Warmup: o.Warmup, Thin: o.Thin,
-		Curvature: o.Curvature, Chains: make([]*Chain, o.Chains)}
+		Curvature: o.Curvature, Estimated: epoch(d) > 1, Chains: make([]*Chain, o.Chains)}
 }
 
 // Run draws from exp(−E/T) with several chains in parallel. density is called
@@ -174,14 +253,6 @@ func makeDensities(density func(int) (Density, error), chains int) ([]Density, e
 		}
 	}
 	return ds, nil
-}
-
-// Quantities returns how many numbers a draw of the density has.
-func Quantities(d Density) int {
-	if r, ok := d.(Reporter); ok {
-		return len(r.Names())
-	}
-	return d.Dim()
 }
 
 func namesOf(d Density) []string {
@@ -296,6 +367,13 @@ func (c *Chain) draw(ctx context.Context, d Density, total int, r *Result, progr
 	reporter, _ := d.(Reporter)
 	d = at(d, r.Temperature)
 	rec := recorder{Chain: c, d: d, reporter: reporter, out: make([]float64, len(r.Names)), result: r}
+	if r.Estimated {
+		estimator, ok := d.(Estimator)
+		if !ok {
+			return errors.New("the stored energies are those of an estimator, which the density is not")
+		}
+		rec.estimator, rec.exact = estimator, make([]float64, d.Dim())
+	}
 	step := func() error {
 		info, err := c.Kernel.Step(d, c.State, rng)
 		if err != nil {
@@ -316,7 +394,7 @@ func (c *Chain) draw(ctx context.Context, d Density, total int, r *Result, progr
 	tick, flush := batched(progress)
 	defer flush()
 	for c.Moments.N < total {
-		// Stop between kept draws only, so that a stored chain has no open block.
+		// Stop between kept draws only: what is stored is then all that was drawn.
 		if c.Moments.N%r.Thin == 0 && ctx.Err() != nil {
 			break
 		}
@@ -333,11 +411,12 @@ func (c *Chain) draw(ctx context.Context, d Density, total int, r *Result, progr
 // A recorder adds steps to a chain.
 type recorder struct {
 	*Chain
-	d                                           Density
-	reporter                                    Reporter
-	out                                         []float64
-	result                                      *Result
-	energy, energy2, virial, gradient2, kinetic float64 // sums over the open block
+	d         Density
+	reporter  Reporter
+	estimator Estimator // nil: the gradients are exact
+	exact     []float64 // gradient of the estimator
+	out       []float64
+	result    *Result
 }
 
 func (c *recorder) record(info Info, rng *rand.Rand) error {
@@ -370,46 +449,62 @@ func (c *recorder) record(info Info, rng *rand.Rand) error {
 		}
 		c.Last = info.Hamiltonian
 	}
-	c.accumulate(info)
-	if c.Moments.N%c.result.Thin == 0 {
+	if s.Momentum != nil {
+		c.Open.Kinetic += info.Kinetic
+	}
+	kept := c.Moments.N%c.result.Thin == 0
+	switch {
+	case c.estimator == nil:
+		c.accumulate(s.trueEnergy(c.d), s.Gradient)
+	case kept:
+		energy := c.estimator.Exact(s.Theta, c.exact)
+		if !finite(energy) {
+			return fmt.Errorf("step %d: the energy is not finite: %v", s.Steps, energy)
+		}
+		c.accumulate(energy, c.exact)
+	}
+	if kept {
 		c.keep(rng)
 	}
 	return nil
 }
 
-func (c *recorder) accumulate(info Info) {
+func (c *recorder) accumulate(energy float64, gradient []float64) {
 	s := c.State
 	var virial, gradient2 float64
-	for i, g := range s.Gradient {
+	for i, g := range gradient {
 		virial += (s.Theta[i] - c.Centre[i]) * g
 		gradient2 += c.Weights[i] * g * g
 	}
 	k := float64(len(s.Theta))
-	energy := s.trueEnergy(c.d)
-	c.energy += energy
-	c.energy2 += energy * energy
-	c.virial += virial / k
-	c.gradient2 += gradient2 / k
-	c.kinetic += info.Kinetic
+	c.Open.Energy += energy
+	c.Open.Energy2 += energy * energy
+	c.Open.Virial += virial / k
+	c.Open.Gradient2 += gradient2 / k
 }
 
 // keep closes a block: one kept draw and one value of each trace.
 func (c *recorder) keep(rng *rand.Rand) {
-	n := float64(c.result.Thin)
-	c.Draws = append(c.Draws, c.out...)
-	c.Energy = append(c.Energy, c.energy/n)
-	if n > 1 {
-		c.Energy2 = append(c.Energy2, c.energy2/n)
+	steps := float64(c.result.Thin)
+	n := steps // of energies
+	if c.estimator != nil {
+		n = 1
 	}
-	c.Virial = append(c.Virial, c.virial/n)
-	c.Gradient2 = append(c.Gradient2, c.gradient2/n)
+	b := c.Open
+	c.Open = block{}
+	c.Draws = append(c.Draws, c.out...)
+	c.Energy = append(c.Energy, b.Energy/n)
+	if steps > 1 {
+		c.Energy2 = append(c.Energy2, b.Energy2/n)
+	}
+	c.Virial = append(c.Virial, b.Virial/n)
+	c.Gradient2 = append(c.Gradient2, b.Gradient2/n)
 	if c.State.Momentum != nil {
-		c.Kinetic = append(c.Kinetic, c.kinetic/n)
+		c.Kinetic = append(c.Kinetic, b.Kinetic/steps)
 	}
 	if c.result.Curvature {
 		c.Curvature = append(c.Chain.Curvature, weightedTrace(c.d, c.State, c.Weights, rng))
 	}
-	c.energy, c.energy2, c.virial, c.gradient2, c.kinetic = 0, 0, 0, 0, 0
 }
 
 // weightedTrace is one Hutchinson estimate of Σ wᵢ Hᵢᵢ/k: v·H·v with vᵢ = ±√wᵢ,

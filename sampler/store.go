@@ -1,9 +1,43 @@
 package sampler
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"math"
 )
+
+// numbers are stored in base64, as float64 in little-endian order: half as long as
+// text, and any value. An array of JSON is read too.
+type numbers []float64
+
+// MarshalJSON implements [json.Marshaler].
+func (x numbers) MarshalJSON() ([]byte, error) {
+	raw := make([]byte, 0, 8*len(x))
+	for _, v := range x {
+		raw = binary.LittleEndian.AppendUint64(raw, math.Float64bits(v))
+	}
+	return json.Marshal(raw)
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (x *numbers) UnmarshalJSON(text []byte) error {
+	if len(text) > 0 && text[0] == '[' {
+		return json.Unmarshal(text, (*[]float64)(x))
+	}
+	var raw []byte
+	if err := json.Unmarshal(text, &raw); err != nil {
+		return err
+	}
+	if len(raw)%8 != 0 {
+		return fmt.Errorf("expected float64 numbers in base64, got %d bytes", len(raw))
+	}
+	*x = make(numbers, len(raw)/8)
+	for i := range *x {
+		(*x)[i] = math.Float64frombits(binary.LittleEndian.Uint64(raw[8*i:]))
+	}
+	return nil
+}
 
 // named is a kernel with its type, so that it can be stored.
 type named struct{ Kernel }
@@ -112,7 +146,7 @@ func (r *Result) checkChain(c *Chain) error {
 
 func (e *Ensemble) check(k int) error {
 	n := len(e.States)
-	if n < 2 || len(e.Kernels) != n || len(e.Energy) != n || len(e.Replica) != n || len(e.FromHot) != n || len(e.Rejected) != n-1 || len(e.Tried) != n-1 {
+	if n < 2 || len(e.Kernels) != n || len(e.Energy) != n || len(e.Replica) != n || len(e.FromHot) != n || len(e.Blocks) != n || len(e.Blocks2) != n || len(e.Swaps) != n-1 || len(e.Rejected) != n-1 || len(e.Tried) != n-1 {
 		return fmt.Errorf("expected at least 2 rungs, and something of each, got %d states", n)
 	}
 	for i, s := range e.States {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/kelvin-ml/kelvin/thermo"
 	"gonum.org/v1/gonum/floats"
 )
 
@@ -21,13 +22,14 @@ type Ladder struct {
 // replicas moved.
 type Tempered struct {
 	*Result
-	Temperatures []float64 // as adapted, from the coldest
-	SwapRates    []float64 // accepted share of the swaps between rungs i and i+1, all ensembles together
-	Barrier      float64   // Λ, the sum of the rejection rates: about 2Λ+2 rungs are best (Syed et al. 2022)
-	RoundTrips   int       // of replicas from the coldest rung to the hottest and back, all ensembles together
-	Scans        int       // of each ensemble after the warm-up
-	MeanEnergy   []float64 // ⟨E⟩ per rung
-	VarEnergy    []float64 // Var E per rung: heat capacity is VarEnergy/T²
+	Temperatures []float64        // as adapted, from the coldest
+	SwapRates    []float64        // accepted share of the swaps between rungs i and i+1, all ensembles together
+	Swaps        []thermo.Reading // the same, with errors
+	Barrier      float64          // Λ, the sum of the rejection rates: about 2Λ+2 rungs are best (Syed et al. 2022)
+	RoundTrips   int              // of replicas from the coldest rung to the hottest and back, all ensembles together
+	Scans        int              // of each ensemble after the warm-up
+	Energies     []thermo.Reading // ⟨E⟩ per rung
+	Capacities   []thermo.Reading // Var E/T² per rung, the heat capacity
 }
 
 // An Ensemble is the replicas of one chain of parallel tempering, one per rung, the
@@ -36,12 +38,80 @@ type Ensemble struct {
 	Kernels    []named   `json:"kernels"`
 	States     []*State  `json:"states"` // the first is the chain's
 	Energy     []moments `json:"energy"`
+	Blocks     []blocks  `json:"blocks"`  // of E, per rung
+	Blocks2    []blocks  `json:"blocks2"` // of E²
+	Swaps      []blocks  `json:"swaps"`   // of the acceptance
 	Replica    []int     `json:"replica"` // which replica is at each rung
 	FromHot    []bool    `json:"from_hot"`
 	RoundTrips int       `json:"round_trips"`
 	Rejected   []float64 `json:"rejected"` // sums of 1 − acceptance of the swaps
 	Tried      []float64 `json:"tried"`
 	Scans      int       `json:"scans"` // with the warm-up
+}
+
+// blocks are the means of a series over blocks of one length, which doubles
+// whenever there are 256 of them.
+type blocks struct {
+	Length int       `json:"length"`
+	Means  []float64 `json:"means"`
+	Sum    float64   `json:"sum"` // of the block that is not full
+	Steps  int       `json:"steps"`
+}
+
+func (b *blocks) add(x float64) {
+	b.Length = max(b.Length, 1)
+	b.Sum += x
+	if b.Steps++; b.Steps < b.Length {
+		return
+	}
+	b.Means = append(b.Means, b.Sum/float64(b.Steps))
+	b.Sum, b.Steps = 0, 0
+	if len(b.Means) == 256 {
+		b.halve()
+	}
+}
+
+func (b *blocks) halve() {
+	for i := range len(b.Means) / 2 {
+		b.Means[i] = (b.Means[2*i] + b.Means[2*i+1]) / 2
+	}
+	b.Means = b.Means[:len(b.Means)/2]
+	b.Length *= 2
+}
+
+// level returns the means of several series, over blocks of one length.
+func level(all []blocks) [][]float64 {
+	longest := 0
+	for _, b := range all {
+		longest = max(longest, b.Length)
+	}
+	means := make([][]float64, len(all))
+	shortest := math.MaxInt
+	for i, b := range all {
+		b.Means = slices.Clone(b.Means)
+		for b.Length < longest && len(b.Means) > 0 {
+			b.halve()
+		}
+		means[i] = b.Means
+		shortest = min(shortest, len(b.Means))
+	}
+	for i := range means {
+		means[i] = means[i][:shortest]
+	}
+	return means
+}
+
+// blockReading is a mean whose error is that of the means of blocks. variance is
+// that of a single value, which the effective sample size counts by.
+func blockReading(name, unit string, value, variance float64, means [][]float64) thermo.Reading {
+	r := thermo.Reading{Name: name, Unit: unit, Value: value, StdErr: MCSE(means)}
+	if math.IsNaN(r.StdErr) {
+		r.Invalid = "too few draws"
+		return r
+	}
+	r.ESS = variance / (r.StdErr * r.StdErr)
+	r.DoF = max(math.Floor(ESS(means))-1, 1)
+	return r
 }
 
 // A tuning is an ensemble during the warm-up.
@@ -108,7 +178,8 @@ func newTuning(d Density, kernel Kernel, temperatures []float64, chain int, o Op
 	n := len(temperatures)
 	source := rand.NewPCG(o.Seed, uint64(chain))
 	t := &tuning{d: at(d, o.Temperature), options: o, source: source, rng: rand.New(source),
-		Ensemble: &Ensemble{Replica: make([]int, n), FromHot: make([]bool, n), Rejected: make([]float64, n-1), Tried: make([]float64, n-1)}}
+		Ensemble: &Ensemble{Replica: make([]int, n), FromHot: make([]bool, n), Rejected: make([]float64, n-1), Tried: make([]float64, n-1),
+			Blocks: make([]blocks, n), Blocks2: make([]blocks, n), Swaps: make([]blocks, n-1)}}
 	for i, temperature := range temperatures {
 		o.Temperature = temperature
 		s, err := startState(at(t.d, temperature), kernel, chain, t.rng, o)
@@ -142,7 +213,10 @@ func (e *Ensemble) scan(d Density, rng *rand.Rand, observe func(rung int, info I
 	}
 	e.Scans++
 	for i, s := range e.States {
-		e.Energy[i].add([]float64{s.trueEnergy(d)})
+		energy := s.trueEnergy(d)
+		e.Energy[i].add([]float64{energy})
+		e.Blocks[i].add(energy)
+		e.Blocks2[i].add(energy * energy)
 	}
 	cold, hot := e.Replica[0], e.Replica[len(e.Replica)-1]
 	if e.FromHot[cold] {
@@ -159,6 +233,7 @@ func (e *Ensemble) swap(d Density, i int, rng *rand.Rand) {
 	accept := acceptance((1/a.Temperature - 1/b.Temperature) * (a.trueEnergy(d) - b.trueEnergy(d)))
 	e.Tried[i]++
 	e.Rejected[i] += 1 - accept
+	e.Swaps[i].add(accept)
 	if rng.Float64() >= accept {
 		return
 	}
@@ -174,9 +249,10 @@ func (e *Ensemble) swap(d Density, i int, rng *rand.Rand) {
 func (e *Ensemble) forget() {
 	clear(e.Rejected)
 	clear(e.Tried)
+	clear(e.Swaps)
 	e.RoundTrips = 0
 	for i := range e.Energy {
-		e.Energy[i] = newMoments(1)
+		e.Energy[i], e.Blocks[i], e.Blocks2[i] = newMoments(1), blocks{}, blocks{}
 		e.FromHot[i] = false
 	}
 }
@@ -314,8 +390,9 @@ func (r *Result) Tempered() *Tempered {
 	t := &Tempered{Result: r, Scans: math.MaxInt}
 	rates := rejectionRates(ensembles)
 	t.Barrier = floats.Sum(rates)
-	for _, rate := range rates {
+	for i, rate := range rates {
 		t.SwapRates = append(t.SwapRates, 1-rate)
+		t.Swaps = append(t.Swaps, blockReading("swap rate", "1", 1-rate, rate*(1-rate), level(pick(ensembles, func(e *Ensemble) blocks { return e.Swaps[i] }))))
 	}
 	for _, e := range ensembles {
 		t.RoundTrips += e.RoundTrips
@@ -327,10 +404,29 @@ func (r *Result) Tempered() *Tempered {
 			all.join(e.Energy[i])
 		}
 		t.Temperatures = append(t.Temperatures, s.Temperature)
-		t.MeanEnergy = append(t.MeanEnergy, all.Mean[0])
-		t.VarEnergy = append(t.VarEnergy, all.M2[0]/float64(max(all.N-1, 1)))
+		mean, variance := all.Mean[0], all.M2[0]/float64(max(all.N-1, 1))
+		energies := level(pick(ensembles, func(e *Ensemble) blocks { return e.Blocks[i] }))
+		t.Energies = append(t.Energies, blockReading("energy", "energy", mean, variance, energies))
+		squares := level(pick(ensembles, func(e *Ensemble) blocks { return e.Blocks2[i] }))
+		t2 := s.Temperature * s.Temperature
+		for j, block := range squares { // to those of (E − ⟨E⟩)²/T²
+			for k, e := range energies[j] {
+				block[k] = (block[k] - 2*mean*e + mean*mean) / t2
+			}
+		}
+		// Of a normal E the variance of (E − ⟨E⟩)² is 2 Var(E)².
+		t.Capacities = append(t.Capacities, blockReading("heat capacity", "1", variance/t2, 2*variance*variance/(t2*t2), squares))
 	}
 	return t
+}
+
+// pick returns one series of every ensemble.
+func pick(ensembles []*Ensemble, series func(*Ensemble) blocks) []blocks {
+	all := make([]blocks, len(ensembles))
+	for i, e := range ensembles {
+		all[i] = series(e)
+	}
+	return all
 }
 
 // chain is the coldest rung as a chain that has not drawn yet.

@@ -45,8 +45,11 @@ func TestTemperingCrossesBarriers(t *testing.T) {
 	}
 	for i, temperature := range r.Temperatures {
 		want := integrate(temperature, func(x float64) float64 { return d.Energy([]float64{x}) })
-		if math.Abs(r.MeanEnergy[i]-want) > 0.05*math.Abs(want)+0.02 {
-			t.Errorf("rung %d: energy %.4f, want %.4f", i, r.MeanEnergy[i], want)
+		near(t, "energy of a rung", r.Energies[i].Value, want, r.Energies[i].StdErr)
+		square := integrate(temperature, func(x float64) float64 { e := d.Energy([]float64{x}); return e * e })
+		near(t, "heat capacity of a rung", r.Capacities[i].Value, (square-want*want)/(temperature*temperature), r.Capacities[i].StdErr)
+		if e := r.Energies[i]; !e.Valid() || e.StdErr > 0.02*max(math.Abs(want), 1) || !(e.ESS > 1000) {
+			t.Errorf("rung %d: the energy %v says little", i, e)
 		}
 	}
 	low, high := r.SwapRates[0], r.SwapRates[0]

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/kelvin-ml/kelvin/thermo"
 	"gonum.org/v1/gonum/stat"
@@ -12,6 +13,9 @@ import (
 // maxBias is the relative error of temperature from which the discretisation of
 // an unadjusted kernel is reported: ελ/2 = 1/80 for SGLD.
 const maxBias = 1.0 / 80
+
+// heldAtT is why the momenta of SGNHT are no thermometer.
+const heldAtT = "held at T by the thermostat"
 
 // Thermometers reads the temperature of the chains in each way that their
 // traces allow (docs/theory.md, T6): virial, kinetic, configurational. All of
@@ -22,7 +26,7 @@ func (r *Result) Thermometers() []thermo.Reading {
 	if r.Chains[0].Kinetic != nil {
 		kinetic := r.reading("kinetic", "energy/nat", func(c *Chain) []float64 { return c.Kinetic })
 		if _, ok := r.Chains[0].Kernel.Kernel.(SGNHT); ok {
-			kinetic.Invalid = "held at T by the thermostat"
+			kinetic.Invalid = heldAtT
 		}
 		readings = append(readings, kinetic)
 	}
@@ -105,18 +109,48 @@ func (r *Result) configurational() thermo.Reading {
 	return reading
 }
 
-// Findings says in plain language what is wrong with the chains; empty means
-// that every check passed.
+// Findings says in plain language what is wrong with the chains, or could not be
+// checked; empty means that every check passed.
 func (r *Result) Findings() []thermo.Finding {
 	findings := []thermo.Finding{}
 	clearest := 0.0 // in standard errors; the thermometers see one and the same fault
+	var refused []string
 	for _, reading := range r.Thermometers() {
+		if !reading.Valid() && reading.Invalid != heldAtT {
+			refused = append(refused, reading.Name+": "+reading.Invalid)
+		}
 		f, wrong := r.wrongTemperature(reading)
 		if z := math.Abs(reading.Value-r.Temperature) / reading.StdErr; wrong && z > clearest {
 			clearest, findings = z, []thermo.Finding{f}
 		}
 	}
+	findings = append(findings, r.unknownTemperature(refused, len(findings) > 0)...)
 	return append(append(findings, r.notMixed()...), r.trajectories()...)
+}
+
+// unknownTemperature says what the thermometers leave open, given those that were
+// refused and whether a wrong temperature was found.
+func (r *Result) unknownTemperature(refused []string, wrong bool) []thermo.Finding {
+	z := r.ZerothLaw()
+	switch {
+	case wrong:
+		return nil
+	case z.Verdict == thermo.NotEquilibrium:
+		severity := thermo.Warning // one good run in twenty at most
+		if z.PValue < 0.001 {
+			severity = thermo.Critical
+		}
+		return []thermo.Finding{{ID: "not-in-equilibrium", Severity: severity, What: "the thermometers differ from each other or from the temperature asked for",
+			Evidence: z.Reason, Change: "lengthen the warm-up, or take smaller steps"}}
+	case len(refused) == 0 && z.Verdict != thermo.NotEnoughData:
+		return nil
+	}
+	severity := thermo.Warning
+	if len(refused) == 0 { // all read T, not very precisely
+		severity, refused = thermo.Info, []string{"zeroth law: " + z.Reason}
+	}
+	return []thermo.Finding{{ID: "temperature-unknown", Severity: severity, What: "the temperature of the chains could not be checked well",
+		Evidence: strings.Join(refused, "; "), Change: "draw more"}}
 }
 
 // wrongTemperature compares one thermometer with the temperature asked for, at
@@ -167,8 +201,16 @@ func times(factor float64) string {
 
 func (r *Result) notMixed() []thermo.Finding {
 	var findings []thermo.Finding
+	if kept := len(r.Chain(0)[0]); kept < 4 {
+		return []thermo.Finding{{ID: "few-draws", Severity: thermo.Critical, What: "too few draws for R-hat and effective sample sizes: whether the chains agree is not known",
+			Evidence: fmt.Sprintf("kept draws of each chain: %d (at least 4 are needed)", kept), Change: "draw more"}}
+	}
 	worst, fewest := Summary{RHat: 1}, Summary{ESSBulk: math.Inf(1)}
 	for _, s := range r.Summaries() {
+		if (math.IsNaN(s.RHat) || math.IsNaN(s.ESSBulk) || math.IsNaN(s.ESSTail)) && len(findings) == 0 {
+			findings = append(findings, thermo.Finding{ID: "not-mixed", Severity: thermo.Critical, What: "a quantity does not move, so R-hat and effective sample sizes are not defined",
+				Evidence: fmt.Sprintf("R-hat of %s is %v, its effective sample size %v (bulk) and %v (tail)", s.Name, s.RHat, s.ESSBulk, s.ESSTail), Change: "take smaller steps, or draw more"})
+		}
 		if s.RHat > worst.RHat {
 			worst = s
 		}
@@ -177,8 +219,12 @@ func (r *Result) notMixed() []thermo.Finding {
 		}
 	}
 	if worst.RHat > 1.01 {
+		what := "the chains disagree: they have not met"
+		if len(r.Chains) == 1 {
+			what = "the halves of the chain disagree: it has not come to rest"
+		}
 		findings = append(findings, thermo.Finding{ID: "not-mixed", Severity: thermo.Critical,
-			What: "the chains disagree: they have not met", Evidence: fmt.Sprintf("R-hat of %s is %.4f (above 1.01)", worst.Name, worst.RHat),
+			What: what, Evidence: fmt.Sprintf("R-hat of %s is %.4f (above 1.01)", worst.Name, worst.RHat),
 			Change: "draw more, warm up longer, or use parallel tempering if there are several modes"})
 	}
 	if enough := 100 * float64(len(r.Chains)); fewest.ESSBulk < enough {

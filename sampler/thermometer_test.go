@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -89,6 +90,60 @@ func TestEnergies(t *testing.T) {
 	}
 }
 
+// What could not be checked is a finding.
+func TestFindingsOfFewDraws(t *testing.T) {
+	d := gaussian{lambda: []float64{1, 1}}
+	ids := func(r *Result) string {
+		var ids []string
+		for _, f := range r.Findings() {
+			ids = append(ids, f.ID)
+		}
+		return fmt.Sprint(ids)
+	}
+	if got := ids(run(t, d, NUTS{StepSize: 1}, Options{Warmup: 100, Draws: 3, Seed: 1})); got != "[temperature-unknown few-draws]" {
+		t.Errorf("3 draws: %s", got)
+	}
+	// No step is accepted: the chains stay where they began.
+	if got := ids(run(t, d, HMC{StepSize: 1e6, Steps: 1}, Options{Draws: 100, Seed: 1, Start: func(chain int, _ *rand.Rand) []float64 { return []float64{1, 2} }})); !strings.Contains(got, "temperature-unknown not-mixed") {
+		t.Errorf("chains that stay: %s", got)
+	}
+	// Colder than asked by less than the thermometers show one by one, but all do.
+	r := run(t, d, NUTS{StepSize: 1}, Options{Warmup: 500, Draws: 4000, Seed: 1, Curvature: true})
+	r.Temperature = 1.045
+	if got := ids(r); got != "[not-in-equilibrium]" && got != "[too-cold]" {
+		t.Errorf("another bath: %s, %+v", got, r.ZerothLaw())
+	}
+	one := run(t, doubleWell{8}, NUTS{StepSize: 0.1}, Options{Chains: 1, Draws: 8, Seed: 1})
+	for _, f := range one.Findings() {
+		if f.ID == "not-mixed" && strings.Contains(f.What, "the chains") {
+			t.Errorf("one chain: %s", f.What)
+		}
+	}
+}
+
+// Thinned afterwards, a result is that of a run with twice the steps a draw, but
+// for the random numbers of the curvature; what follows too.
+func TestHalve(t *testing.T) {
+	d := rosenbrock{}
+	for _, draws := range []int{60, 57} {
+		o := Options{Chains: 2, Warmup: 50, Draws: draws, Thin: 3, Seed: 3}
+		halved := run(t, d, HMC{StepSize: 0.1, Steps: 4}, o)
+		o.Thin = 6
+		want := run(t, d, HMC{StepSize: 0.1, Steps: 4}, o)
+		halved.Halve()
+		for _, total := range []int{draws, 100} {
+			for _, r := range []*Result{halved, want} {
+				if err := Extend(t.Context(), r, shared(d), total, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if diff := cmp.Diff(want, halved, cmpopts.IgnoreUnexported(State{}, Metric{}), cmpopts.EquateApprox(1e-12, 1e-12), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("%d of %d: %s", draws, total, diff)
+			}
+		}
+	}
+}
+
 func TestFindingsOfTheFunnel(t *testing.T) {
 	r := run(t, funnel{}, NUTS{StepSize: 1}, Options{Warmup: 1000, Draws: 2000, Seed: 6})
 	var ids []string
@@ -139,7 +194,7 @@ func TestExtendContinuesExactly(t *testing.T) {
 			t.Errorf("tempering: %s", diff)
 		}
 		if e := stored.Chains[0].Ensemble; e != nil {
-			for _, spoil := range []func(){func() { e.Replica[1] = 4 }, func() { e.States[2].Gradient = nil }, func() { e.Tried = nil }} {
+			for _, spoil := range []func(){func() { e.Replica[1] = 4 }, func() { e.States[2].Gradient = nil }, func() { e.Tried = nil }, func() { e.Blocks = nil }} {
 				spoil()
 				if data, err = json.Marshal(stored); err != nil {
 					t.Fatal(err)
@@ -192,6 +247,9 @@ func TestErrorsNameTheCause(t *testing.T) {
 		},
 		"the energy became NaN": func() error {
 			return second(Run(context.Background(), shared(broken{d}), SGLD{0.1}, Options{Chains: 1, Draws: 1000, Start: atZero}))
+		},
+		"at most as many steps per kept draw as there are steps, 10, got 11": func() error {
+			return second(Run(context.Background(), shared(d), SGLD{1}, Options{Draws: 10, Thin: 11}))
 		},
 		"expected at least 1 chain": func() error { return second(Run(context.Background(), shared(d), SGLD{1}, Options{})) },
 		"positive definite": func() error {

@@ -195,8 +195,8 @@ func TestSampleNetwork(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ args, want string }{
-		{"--prior cauchy:1", "--prior: expected normal:SD"}, {"--batch 10", "--batch: expected a sampler without an acceptance test"},
-		{"--hottest 3", "do not go with --net"}, {"--temperature 1,x", `separated by commas, got "x"`},
+		{"--prior cauchy:1", "--prior: expected normal:SD"}, {"--batch 10", "a sampler without an acceptance test"},
+		{"--hottest 3", "--hottest goes with --model only"}, {"--dense", "--dense goes with --model only"}, {"--friction 2", "--friction goes with --sampler sghmc or sgnht only"}, {"--rungs 3", "--rungs goes with --hottest only"}, {"--thin 201", "--thin: expected at most --draws, 200, got 201"}, {"--temperature 1,x", `separated by commas, got "x"`},
 	} {
 		if status, _, errs := command(append(append([]string{}, base...), strings.Fields(c.args)...)...); status != 2 || !strings.Contains(errs, c.want) {
 			t.Errorf("%s: status %d, %s", c.args, status, errs)

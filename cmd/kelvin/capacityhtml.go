@@ -44,7 +44,7 @@ func (d capacityDocument) page() report.Page {
 			{ID: "capacity", Title: "Heat capacity", Charts: []report.Chart{chart("Heat capacity from the fluctuations of the energy, and from its slope: they agree in equilibrium.", "heat capacity (nat)", lines[1], lines[2])}, Table: table},
 			{ID: "energy", Title: "Energy and entropy", Charts: []report.Chart{chart("Mean energy.", "energy (energy units)", lines[0]),
 				chart("Entropy above that of the lowest temperature.", "entropy (nat)", lines[3])}},
-			{ID: "thermometer", Title: "Thermometer", Shows: []string{"too-hot", "too-cold"}, Charts: []report.Chart{thermometer}},
+			{ID: "thermometer", Title: "Thermometer", Shows: []string{"too-hot", "too-cold", "not-in-equilibrium", "temperature-unknown"}, Charts: []report.Chart{thermometer}},
 		},
 	}
 	if p := d.Agreement.PValue; p != nil {

@@ -35,7 +35,7 @@ func (d *llcDocument) page() report.Page {
 		Sections: []report.Section{
 			{ID: "layers", Title: "Learning coefficients", Charts: []report.Chart{bars}, Table: table},
 			{ID: "energy", Title: "Chains", Shows: []string{"not-settled", "not-mixed", "few-draws", "divergences", "low-bfmi", "shallow-trees", "not-a-minimum"}, Charts: []report.Chart{traceChart("The energy along the chains, without the burn-in.", "energy (energy units)", energyTraces(d.chains))}},
-			{ID: "thermometers", Title: "Thermometers", Shows: []string{"too-hot", "too-cold"}, Charts: []report.Chart{thermometers}},
+			{ID: "thermometers", Title: "Thermometers", Shows: []string{"too-hot", "too-cold", "not-in-equilibrium", "temperature-unknown"}, Charts: []report.Chart{thermometers}},
 		},
 	}
 	if d.Interrupted {

@@ -72,13 +72,13 @@ interrupted, or asked for fewer draws, as if it had not stopped.`,
 				return err
 			}
 			s.Temperature = slices.Min(temperatures)
+			if err := s.checkFlags(cmd.Flags().Changed, f.net != ""); err != nil {
+				return err
+			}
 			if err := s.check(draws); err != nil {
 				return err
 			}
 			if f.net != "" {
-				if s.Hottest != 0 || s.Dense {
-					return usagef("--hottest and --dense do not go with --net")
-				}
 				f.data, f.out = data, out
 				return runSampleNetwork(cmd, s, f, temperatures, draws, asJSON)
 			}
@@ -124,7 +124,7 @@ interrupted, or asked for fewer draws, as if it had not stopped.`,
 	flags.IntVar(&s.Chains, "chains", 4, "chains, run in parallel")
 	flags.IntVar(&s.Warmup, "warmup", 1000, "steps before the draws")
 	flags.IntVar(&draws, "draws", 1000, "steps after them, per chain")
-	flags.IntVar(&s.Thin, "thin", 0, "steps per draw that is kept (default: as few as keep at most 10,000 draws and 128 MB a chain)")
+	flags.IntVar(&s.Thin, "thin", 0, "steps per draw that is kept (default: as few as keep at most 10,000 draws and 128 MB a chain; with --batch about an epoch)")
 	flags.Float64Var(&s.Step, "step", 0, "step size; needed by sgld, psgld, sghmc and sgnht, tuned by the warm-up of the others")
 	flags.IntVar(&s.Leapfrog, "leapfrog", 10, "mean leapfrog steps of hmc")
 	flags.Float64Var(&s.Friction, "friction", 1, "friction of sghmc, diffusion of sgnht")
@@ -141,6 +141,24 @@ interrupted, or asked for fewer draws, as if it had not stopped.`,
 
 var samplerNames = []string{"nuts", "hmc", "mala", "sgld", "psgld", "sghmc", "sgnht"}
 
+// checkFlags refuses options that would be ignored.
+func (s *sampleSettings) checkFlags(given func(string) bool, network bool) error {
+	for _, c := range []struct {
+		flag, goes string
+		fits       bool
+	}{
+		{"arch", "--net", network}, {"test", "--net", network}, {"prior", "--net", network}, {"batch", "--net", network},
+		{"hottest", "--model", !network}, {"rungs", "--hottest", s.Hottest != 0}, {"dense", "--model", !network},
+		{"dense", "--sampler nuts or hmc", s.Sampler == "nuts" || s.Sampler == "hmc"},
+		{"leapfrog", "--sampler hmc", s.Sampler == "hmc"}, {"friction", "--sampler sghmc or sgnht", s.Sampler == "sghmc" || s.Sampler == "sgnht"},
+	} {
+		if given(c.flag) && !c.fits && slices.Contains(samplerNames, s.Sampler) {
+			return usagef("--%s goes with %s only", c.flag, c.goes)
+		}
+	}
+	return nil
+}
+
 func (s *sampleSettings) check(draws int) error {
 	switch {
 	case !slices.Contains(samplerNames, s.Sampler):
@@ -149,6 +167,8 @@ func (s *sampleSettings) check(draws int) error {
 		return usagef("--temperature: expected a number above 0, got %v", s.Temperature)
 	case s.Chains < 1 || draws < 1 || s.Thin < 0 || s.Warmup < 0:
 		return usagef("expected --chains and --draws from 1, --thin and --warmup from 0")
+	case s.Thin > draws:
+		return usagef("--thin: expected at most --draws, %d, got %d", draws, s.Thin)
 	case s.Hottest != 0 && (!(s.Hottest > s.Temperature) || math.IsInf(s.Hottest, 0) || s.Rungs < 2):
 		return usagef("expected --hottest above --temperature and --rungs from 2, got %v and %d", s.Hottest, s.Rungs)
 	}
@@ -270,7 +290,7 @@ func (s *sampleSettings) run(ctx context.Context, draws int, out string, stderr 
 	if err != nil {
 		return nil, err
 	}
-	stored := sampleStore{out, settings, func(chain, _ int) (sampler.Density, error) { return density(chain) }, drawsByName}
+	stored := sampleStore{out, s.Thin, stderr, settings, func(chain, _ int) (sampler.Density, error) { return density(chain) }, drawsByName}
 	r, err := stored.run(ctx, begin, o)
 	if r == nil {
 		return nil, err

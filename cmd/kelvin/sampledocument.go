@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/kelvin-ml/kelvin/sampler"
@@ -62,18 +63,45 @@ type temperingSummary struct {
 	RoundTrips   int       `json:"round_trips"`
 	MeanEnergy   []float64 `json:"energy"`
 	HeatCapacity []float64 `json:"heat_capacity"`
+
+	SwapStdErr     []*float64 `json:"swap_rates_stderr"`
+	SwapESS        []*float64 `json:"swap_rates_ess"`
+	EnergyStdErr   []*float64 `json:"energy_stderr"`
+	EnergyESS      []*float64 `json:"energy_ess"`
+	CapacityStdErr []*float64 `json:"heat_capacity_stderr"`
+	CapacityESS    []*float64 `json:"heat_capacity_ess"`
+}
+
+// columns returns the values of readings, their errors and effective sample sizes.
+func columns(readings []thermo.Reading) (values []float64, stderrs, ess []*float64) {
+	for _, r := range readings {
+		values, stderrs, ess = append(values, r.Value), append(stderrs, defined(r.StdErr)), append(ess, defined(r.ESS))
+	}
+	return values, stderrs, ess
+}
+
+// withErrors writes values with their errors, where these are known.
+func withErrors(values []float64, stderrs []*float64) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		stderr := math.NaN()
+		if stderrs[i] != nil {
+			stderr = *stderrs[i]
+		}
+		out[i] = thermo.FormatError(v, stderr)
+	}
+	return out
 }
 
 func describeSample(r *sampleResult) sampleDocument {
 	d := sampleDocument{Schema: schema, Seed: r.Seed, Chains: len(r.Chains), Warmup: r.Warmup, Thin: r.Thin,
-		Draws: r.Chains[0].Moments.N, Temperature: r.Temperature, Energy: r.Energy(), HeatCapacity: r.HeatCapacity(), Histogram: r.EnergyHistogram(),
+		Draws: fewestSteps(r.Result), Temperature: r.Temperature, Energy: r.Energy(), HeatCapacity: r.HeatCapacity(), Histogram: r.EnergyHistogram(),
 		Thermometers: r.Thermometers(), ZerothLaw: r.ZerothLaw(), Findings: r.Findings()}
 	for _, s := range r.Summaries() {
 		d.Parameters = append(d.Parameters, sampleParameter{s.Name, s.Mean, defined(s.SD), defined(s.MCSE),
 			defined(s.ESSBulk), defined(s.ESSTail), defined(s.RHat)})
 	}
 	for _, c := range r.Chains {
-		d.Draws = min(d.Draws, c.Moments.N)
 		d.Acceptance += c.Acceptance / float64(len(r.Chains))
 		d.Divergences += c.Divergences
 		d.StepSizes = append(d.StepSizes, c.StepSize())
@@ -82,10 +110,11 @@ func describeSample(r *sampleResult) sampleDocument {
 		}
 	}
 	if t := r.tempered; t != nil {
-		d.Tempering = &temperingSummary{t.Temperatures, t.SwapRates, t.Barrier, t.RoundTrips, t.MeanEnergy, nil}
-		for i, v := range t.VarEnergy {
-			d.Tempering.HeatCapacity = append(d.Tempering.HeatCapacity, v/(t.Temperatures[i]*t.Temperatures[i]))
-		}
+		p := &temperingSummary{Temperatures: t.Temperatures, Barrier: t.Barrier, RoundTrips: t.RoundTrips}
+		p.SwapRates, p.SwapStdErr, p.SwapESS = columns(t.Swaps)
+		p.MeanEnergy, p.EnergyStdErr, p.EnergyESS = columns(t.Energies)
+		p.HeatCapacity, p.CapacityStdErr, p.CapacityESS = columns(t.Capacities)
+		d.Tempering = p
 	}
 	return d
 }
@@ -121,7 +150,7 @@ func (d sampleDocument) print(w io.Writer) error {
 	}
 	if p := d.Tempering; p != nil {
 		fmt.Fprintf(t, "temperatures\t%.4g\n", p.Temperatures)
-		fmt.Fprintf(t, "swap rates\t%.2f\n", p.SwapRates)
+		fmt.Fprintf(t, "swap rates\t%s\n", strings.Join(withErrors(p.SwapRates, p.SwapStdErr), ", "))
 		fmt.Fprintf(t, "round trips\t%d (barrier %.2f)\n", p.RoundTrips, p.Barrier)
 	}
 	if err := t.Flush(); err != nil {

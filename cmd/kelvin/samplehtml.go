@@ -75,19 +75,23 @@ func (d sampleDocument) thermometers() report.Section {
 	for _, t := range d.Thermometers {
 		table.Rows = append(table.Rows, []string{t.Name, thermo.FormatError(t.Value, t.StdErr), strconv.FormatFloat(t.ESS, 'f', 0, 64), t.Invalid})
 	}
-	return report.Section{ID: "thermometers", Title: "Thermometers", Shows: []string{"too-hot", "too-cold"}, Charts: []report.Chart{thermometerChart(d.Temperature, d.Thermometers)}, Table: table}
+	return report.Section{ID: "thermometers", Title: "Thermometers", Shows: []string{"too-hot", "too-cold", "not-in-equilibrium", "temperature-unknown"}, Charts: []report.Chart{thermometerChart(d.Temperature, d.Thermometers)}, Table: table}
 }
 
 func (p *temperingSummary) section() report.Section {
 	table := &report.Table{Columns: []string{"temperature (energy/nat)", "energy (energy units)", "heat capacity (nat)", "swaps with the next (1)"}}
 	chart := report.BarChart{Caption: "Share of the swaps that are accepted, between neighbours: the ladder is adapted until all are alike.", Axis: "accepted share (1)"}
+	swaps := append(withErrors(p.SwapRates, p.SwapStdErr), "–")
+	energies, capacities := withErrors(p.MeanEnergy, p.EnergyStdErr), withErrors(p.HeatCapacity, p.CapacityStdErr)
 	for i, t := range p.Temperatures {
-		rate := "–"
 		if i < len(p.SwapRates) {
-			rate = fmt.Sprintf("%.3f", p.SwapRates[i])
-			chart.Readings = append(chart.Readings, thermo.Reading{Group: fmt.Sprintf("%.3g ↔ %.3g", t, p.Temperatures[i+1]), Value: p.SwapRates[i]})
+			bar := thermo.Reading{Group: fmt.Sprintf("%.3g ↔ %.3g", t, p.Temperatures[i+1]), Value: p.SwapRates[i]}
+			if e := p.SwapStdErr[i]; e != nil {
+				bar.StdErr = *e
+			}
+			chart.Readings = append(chart.Readings, bar)
 		}
-		table.Rows = append(table.Rows, []string{fmt.Sprintf("%.4g", t), fmt.Sprintf("%.5g", p.MeanEnergy[i]), fmt.Sprintf("%.4g", p.HeatCapacity[i]), rate})
+		table.Rows = append(table.Rows, []string{fmt.Sprintf("%.4g", t), energies[i], capacities[i], swaps[i]})
 	}
 	return report.Section{ID: "tempering", Title: "Parallel tempering", Charts: []report.Chart{chart}, Table: table,
 		Text: fmt.Sprintf("%d round trips of replicas between the coldest and the hottest temperature; barrier Λ = %.2f, for which about %.0f temperatures are best.",

@@ -70,6 +70,7 @@ type networkDocument struct {
 
 type networkPoint struct {
 	Temperature   float64           `json:"temperature"`
+	Draws         int               `json:"draws"` // per chain: more than asked for where more were stored
 	LogLikelihood thermo.Reading    `json:"log_likelihood"`
 	Accuracy      thermo.Reading    `json:"accuracy"`
 	ECE           thermo.Reading    `json:"ece"`
@@ -97,7 +98,7 @@ func runSampleNetwork(cmd *cobra.Command, s sampleSettings, f networkFlags, temp
 		return err
 	}
 	if f.batch < 0 || f.batch > 0 && s.exact() {
-		return usagef("--batch: expected a sampler without an acceptance test (sgld, psgld, sghmc, sgnht), got %s", s.Sampler)
+		return usagef("--batch: expected a size from 0, and above it a sampler without an acceptance test (sgld, psgld, sghmc, sgnht), got %d and %s", f.batch, s.Sampler)
 	}
 	set, err := dataset.Open(f.data)
 	if err != nil {
@@ -113,9 +114,15 @@ func runSampleNetwork(cmd *cobra.Command, s sampleSettings, f networkFlags, temp
 	if err != nil {
 		return err
 	}
+	if err := sampler.CheckPredict(network, test); err != nil { // not after hours of sampling
+		if f.test != "" {
+			err = fmt.Errorf("%s: %w", f.test, err)
+		}
+		return err
+	}
 	d := networkDocument{Schema: schema, Model: f.net, Sampler: s.Sampler, Seed: s.Seed, Prior: f.prior, Chains: s.Chains,
 		Warmup: s.Warmup, Draws: draws, Examples: test.N}
-	b := bayesianNetwork{network: network, set: set, test: test, prior: sd, batch: f.batch, kernel: s.networkKernel(), settings: s, out: f.out,
+	b := bayesianNetwork{network: network, set: set, test: test, prior: sd, batch: f.batch, kernel: s.networkKernel(), settings: s, out: f.out, stderr: cmd.ErrOrStderr(),
 		options: sampler.Options{Chains: s.Chains, Warmup: s.Warmup, Draws: draws, Thin: s.Thin, Seed: s.Seed, Acceptance: s.Acceptance,
 			Progress: sampleProgress(cmd.ErrOrStderr(), len(temperatures)*s.Chains*(s.Warmup+draws))}}
 	if err = d.measure(cmd.Context(), temperatures, b.at); len(d.Curve) == 0 || err != nil && !d.Interrupted {
@@ -148,7 +155,11 @@ func (d *networkDocument) measure(ctx context.Context, temperatures []float64, s
 // late, and the first few doublings give most of what there is to gain.
 func (s *sampleSettings) networkKernel() sampler.Kernel {
 	if k, ok := s.kernel().(sampler.NUTS); ok {
-		return sampler.NUTS{StepSize: k.StepSize / 10, MaxDepth: 6}
+		k.MaxDepth = 6
+		if s.Step == 0 {
+			k.StepSize = 0.01 // where the warm-up begins
+		}
+		return k
 	}
 	return s.kernel()
 }
@@ -163,6 +174,7 @@ type bayesianNetwork struct {
 	options   sampler.Options
 	settings  sampleSettings
 	out       string // folder to store in, or ""
+	stderr    io.Writer
 }
 
 // density returns the energy as chain i sees it after so many steps.
@@ -189,7 +201,7 @@ func (b *bayesianNetwork) draw(ctx context.Context, o sampler.Options) (*sampler
 	if err != nil {
 		return nil, err
 	}
-	s := sampleStore{filepath.Join(b.out, fmt.Sprintf("T=%g", o.Temperature)), settings, b.density,
+	s := sampleStore{filepath.Join(b.out, fmt.Sprintf("T=%g", o.Temperature)), b.settings.Thin, b.stderr, settings, b.density,
 		func(r *sampler.Result) []dataset.Array { return drawsByTensor(b.network.Groups, r) }}
 	return s.run(ctx, func(density func(int) (sampler.Density, error), o sampler.Options) (*sampler.Result, error) {
 		return sampler.Run(ctx, density, b.kernel, o)
@@ -233,7 +245,7 @@ func (b *bayesianNetwork) at(ctx context.Context, temperature float64) (*network
 	if err != nil {
 		return nil, err
 	}
-	point := &networkPoint{Temperature: o.Temperature, LogLikelihood: p.LogLikelihood, Accuracy: p.Accuracy, ECE: p.ECE, Likelihood: p.Likelihood, Energy: r.Energy(), Histogram: r.EnergyHistogram(),
+	point := &networkPoint{Temperature: o.Temperature, Draws: fewestSteps(r), LogLikelihood: p.LogLikelihood, Accuracy: p.Accuracy, ECE: p.ECE, Likelihood: p.Likelihood, Energy: r.Energy(), Histogram: r.EnergyHistogram(),
 		Thermometers: r.Thermometers(), ZerothLaw: r.ZerothLaw(), Findings: []thermo.Finding{}}
 	for _, b := range p.Bins {
 		point.Reliability = append(point.Reliability, reliabilityBin{b.Low, b.High, b.Examples, b.Confidence, b.Accuracy})
@@ -257,14 +269,14 @@ func (b *bayesianNetwork) at(ctx context.Context, temperature float64) (*network
 func (d networkDocument) print(w io.Writer) error {
 	fmt.Fprintf(w, "%s, prior %s: %d chains × %d draws at each temperature, %d examples predicted, seed %d\n\n", d.Sampler, d.Prior, d.Chains, d.Draws, d.Examples, d.Seed)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "T\tlog-likelihood\taccuracy\tcalibration error\tlikelihood T\tvirial T\t")
+	fmt.Fprintln(t, "T\tlog-likelihood\taccuracy\tcalibration error\tlikelihood T\tvirial T\tzeroth law\t")
 	var findings []thermo.Finding
 	for _, p := range d.Curve {
 		fmt.Fprintf(t, "%.4g\t", p.Temperature)
 		for _, r := range []thermo.Reading{p.LogLikelihood, p.Accuracy, p.ECE, p.Likelihood, p.Thermometers[0]} {
 			fmt.Fprintf(t, "%s\t", thermo.FormatError(r.Value, r.StdErr))
 		}
-		fmt.Fprintln(t)
+		fmt.Fprintf(t, "%s\t\n", p.ZerothLaw.Verdict)
 		findings = append(findings, p.Findings...)
 	}
 	return errors.Join(t.Flush(), printFindings(w, findings))

@@ -89,7 +89,7 @@ func (d networkDocument) reliabilitySection() report.Section {
 // energySection has the energies of every temperature, and what the thermometers
 // of the chains read.
 func (d networkDocument) energySection() report.Section {
-	s := report.Section{ID: "energy", Title: "Energies and thermometers", Shows: []string{"too-hot", "too-cold", "not-mixed", "few-draws", "divergences", "low-bfmi", "shallow-trees"}, Table: &report.Table{Columns: []string{"temperature asked for (energy/nat)"}, Words: map[int]bool{}}}
+	s := report.Section{ID: "energy", Title: "Energies and thermometers", Shows: []string{"too-hot", "too-cold", "not-in-equilibrium", "temperature-unknown", "not-mixed", "few-draws", "divergences", "low-bfmi", "shallow-trees"}, Table: &report.Table{Columns: []string{"temperature asked for (energy/nat)"}, Words: map[int]bool{}}}
 	for _, p := range d.Curve {
 		row := []string{fmt.Sprintf("%.4g", p.Temperature)}
 		for _, t := range p.Thermometers {

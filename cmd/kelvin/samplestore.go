@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,6 +21,8 @@ import (
 // same settings continues, and its draws.
 type sampleStore struct {
 	folder   string
+	thin     int // as asked for; 0: as little as fits
+	stderr   io.Writer
 	settings []byte                                          // JSON of all that decides what is drawn
 	density  func(chain, steps int) (sampler.Density, error) // as it is after a chain has taken so many steps
 	arrays   func(*sampler.Result) []dataset.Array
@@ -39,14 +42,21 @@ func (s *sampleStore) run(ctx context.Context, begin beginning, o sampler.Option
 		return nil, err
 	}
 	total := o.Draws
-	if r == nil {
+	if r != nil {
+		if drawn := fewestSteps(r); drawn > total {
+			fmt.Fprintf(s.stderr, "%s holds %d draws a chain, more than the %d asked for: all are reported\n", s.folder, drawn, total)
+		}
+		for s.thin == 0 && r.Thin < sampler.Thinning(total, len(r.Names)) {
+			r.Halve()
+		}
+	} else {
 		fresh := func(chain int) (sampler.Density, error) { return s.density(chain, 0) }
 		if o.Thin == 0 {
 			d, err := fresh(0)
 			if err != nil {
 				return nil, err
 			}
-			o.Thin = sampler.Thinning(total, sampler.Quantities(d))
+			o.Thin = sampler.DefaultThin(d, total)
 		}
 		o.Draws = min(tenth(total, o.Thin), total)
 		if r, err = begin(fresh, o); r == nil {
@@ -57,10 +67,7 @@ func (s *sampleStore) run(ctx context.Context, begin beginning, o sampler.Option
 		if stored := s.store(r); stored != nil {
 			return nil, stored
 		}
-		drawn := r.Chains[0].Moments.N
-		for _, c := range r.Chains {
-			drawn = min(drawn, c.Moments.N)
-		}
+		drawn := fewestSteps(r)
 		if drawn >= total || err != nil {
 			return r, err
 		}
@@ -69,6 +76,15 @@ func (s *sampleStore) run(ctx context.Context, begin beginning, o sampler.Option
 			return nil, err
 		}
 	}
+}
+
+// fewestSteps is the number of steps that every chain has taken.
+func fewestSteps(r *sampler.Result) int {
+	fewest := r.Chains[0].Moments.N
+	for _, c := range r.Chains {
+		fewest = min(fewest, c.Moments.N)
+	}
+	return fewest
 }
 
 // tenth is a tenth of the steps, a multiple of thin.

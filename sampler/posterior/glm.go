@@ -125,29 +125,30 @@ func (m *glm) setFamily(s Spec, data Data) error {
 			mean := math.Exp(eta)
 			return mean - m.y[i]*eta, mean - m.y[i], 0
 		}
-		return m.counts("a count", math.Inf(1))
+		return m.counts("a count", nil)
 	case "bernoulli logit", "bernoulli probit":
 		m.loss = m.binary(link)
-		return m.counts("0 or 1", 1)
+		return m.counts("0 or 1", m.trials)
 	case "binomial logit", "binomial probit":
 		var err error
 		if m.trials, err = data.vector("trials", s.Trials, len(m.y)); err != nil {
 			return err
 		}
+		for i, n := range m.trials {
+			if n < 0 || n != math.Trunc(n) {
+				return fmt.Errorf("trials: expected a count, got %v at observation %d", n, i+1)
+			}
+		}
 		m.loss = m.binary(link)
-		return m.counts("a count of successes among the trials", math.Inf(1))
+		return m.counts("a count of successes among the trials", m.trials)
 	}
 	return fmt.Errorf("link: the family %q has no link %q here", s.Family, link)
 }
 
-// counts checks that the response counts, up to limit and to the trials.
-func (m *glm) counts(what string, limit float64) error {
+// counts checks that the response counts, up to the limits if there are any.
+func (m *glm) counts(what string, limits []float64) error {
 	for i, y := range m.y {
-		top := limit
-		if math.IsInf(limit, 1) && m.trials[i] != 1 {
-			top = m.trials[i]
-		}
-		if y < 0 || y != math.Trunc(y) || y > top {
+		if y < 0 || y != math.Trunc(y) || limits != nil && y > limits[i] {
 			return fmt.Errorf("response: expected %s, got %v at observation %d", what, y, i+1)
 		}
 	}

@@ -17,6 +17,7 @@ var data = Data{
 	"x":      {Rows: 4, Values: []float64{0.3, -1, 2, 0.5}},
 	"X":      {Rows: 4, Cols: 2, Values: []float64{1, 2, -0.5, 0.1, 0.3, 0.7, -1, -1.2}},
 	"s":      {Rows: 4, Values: []float64{1, 0.5, 2, 1.5}},
+	"one":    {Rows: 4, Values: []float64{1, 1, 1, 1}},
 	"width":  {Values: []float64{2.5}},
 }
 
@@ -222,7 +223,7 @@ func TestBadSpecs(t *testing.T) {
 		`{"modle": "glm"}`:                      `unknown field "modle"`,
 		`{"model": "glm"} {}`:                   "expected one JSON document",
 		`{"model": "x"}`:                        `model: expected one of glm, hierarchical-normal, mixture, got "x"`,
-		`{"model": "glm", "response": "q"}`:     "response: expected the name of a vector in the data (X, binary, counts, n, s, width, x, y), got \"q\"",
+		`{"model": "glm", "response": "q"}`:     "response: expected the name of a vector in the data (X, binary, counts, n, one, s, width, x, y), got \"q\"",
 		`{"model": "glm", "response": "X"}`:     `expected "X" to be a vector`,
 		`{"model": "glm", "response": "width"}`: `expected "width" to be a vector`,
 		`{"model": "glm", "response": "y"}`:     "at least one predictor",
@@ -237,6 +238,8 @@ func TestBadSpecs(t *testing.T) {
 		`{"model": "glm", "response": "y", "predictors": ["x"], "family": "normal", "priors": {"beta": "normal(1)", "sigma": "flat"}}`:    "expected normal(mean, sd)",
 		`{"model": "glm", "response": "y", "predictors": ["x"], "family": "normal", "priors": {"beta": "normal(0, 0)", "sigma": "flat"}}`: "expected sd above 0, got 0",
 		`{"model": "glm", "response": "y", "predictors": ["x"], "family": "normal", "priors": {"beta": "normal(0, q)", "sigma": "flat"}}`: "expected a number or the name of one",
+		`{"model": "glm", "response": "counts", "trials": "one", "predictors": ["x"], "family": "binomial", "priors": {"beta": "flat"}}`:  "response: expected a count of successes among the trials, got 3 at observation 3",
+		`{"model": "glm", "response": "counts", "trials": "s", "predictors": ["x"], "family": "binomial", "priors": {"beta": "flat"}}`:    "trials: expected a count, got 0.5 at observation 2",
 		`{"model": "hierarchical-normal", "response": "y", "scale": "y"}`:                                                                 "standard deviations above 0, got -0.3 at group 2",
 		`{"model": "mixture", "response": "y", "components": 1}`:                                                                          "components: expected 2 to 100",
 		`{"model": "mixture", "response": "y", "components": 2, "priors": {"weights": "dirichlet(0)"}}`:                                   "dirichlet",
@@ -251,6 +254,8 @@ func TestBadSpecs(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		`[1]`: "expected a JSON object", `{"a": []}`: "at least one number", `{"a": [1, null]}`: "null", `{"a": [[1, 2], [3]]}`: `"a": expected rows of 2 numbers, got 1 in row 2`,
+		`{"a": [1, 0, "1"]}`: `"a": expected a number that float64 can hold, or an array or rows of them: json: cannot unmarshal string`,
+		`{"a": [1e400]}`:     `number 1e400`, `{"a": -1e400}`: `"a": expected a number that float64 can hold`, `{"a": [1, [2]]}`: `"a": expected a number`,
 		`{"a": [[], []]}`: "rows", `{"a": [[1, null]]}`: "null",
 	} {
 		if _, err := ParseData([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {

@@ -74,7 +74,7 @@ func ParseSpec(text []byte) (Spec, error) {
 }
 
 // ParseData reads a JSON object of numbers, arrays and arrays of arrays. Other
-// values (strings, say) are left out.
+// values (strings, objects) are left out; arrays of them are errors.
 func ParseData(text []byte) (Data, error) {
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(text, &raw); err != nil {
@@ -106,6 +106,12 @@ func ParseData(text []byte) (Data, error) {
 				return nil, fmt.Errorf("%q: expected numbers, got null", name)
 			}
 			data[name] = v
+		case bytes.ContainsAny(raw[name][:1], "[-0123456789"):
+			err := json.Unmarshal(raw[name], &vector)
+			if raw[name][0] != '[' {
+				err = json.Unmarshal(raw[name], &one)
+			}
+			return nil, fmt.Errorf("%q: expected a number that float64 can hold, or an array or rows of them: %w", name, err)
 		}
 	}
 	return data, nil
