@@ -240,6 +240,25 @@ func (c *Classifier) WeightCV() float64 {
 	return sum / float64(len(units))
 }
 
+// Against returns the share of the weights on the spins whose sign is not that
+// of their mean, the mean over units: 0 when all count, ½ when they are noise.
+func (c *Classifier) Against() float64 {
+	units := c.Units()
+	var share float64
+	for _, w := range units {
+		var sum float64
+		for _, x := range w {
+			sum += x
+		}
+		for _, x := range w {
+			if x*sum < 0 {
+				share += 1 / float64(len(w)*len(units))
+			}
+		}
+	}
+	return share
+}
+
 // Symmetry returns |cos| of the angle between the weights of the two hidden
 // units: 1 when the network has found the Z₂ symmetry, both units reading one
 // pattern with a threshold on either side. It is NaN without a hidden layer.

@@ -15,6 +15,7 @@ type Explanation struct {
 	Threshold    float64 // m*, see [Classifier.Threshold]
 	ThresholdTc  float64 // T where ⟨|m|⟩ = m*
 	WeightCV     float64
+	Against      float64 // share of the weights whose sign is not that of their mean
 	Symmetry     float64
 	Counting     float64 // share of the log odds' variance at fixed T that |m| explains; 1 when the network counts magnetisation
 	Accuracy     float64
@@ -29,7 +30,7 @@ func (c *Classifier) Explain(test *Samples) (Explanation, error) {
 	if err != nil {
 		return Explanation{}, err
 	}
-	e := Explanation{Threshold: c.Threshold(), WeightCV: c.WeightCV(), Symmetry: c.Symmetry()}
+	e := Explanation{Threshold: c.Threshold(), WeightCV: c.WeightCV(), Against: c.Against(), Symmetry: c.Symmetry()}
 	groups := map[float64][]int{}
 	correct := 0
 	for i, t := range test.Temperature {

@@ -43,13 +43,17 @@ func (x Number) MarshalJSON() ([]byte, error) {
 // Learned is what networks of one size found, over seeds.
 type Learned struct {
 	Size int `json:"size"`
+	// Undecided networks have an output that never crosses one half in the test
+	// temperatures; means are over the others, but for Accuracy and Curve.
+	Undecided int `json:"undecided"`
 	// Tc is where the mean output of the network without a hidden layer
 	// crosses one half; its error is over seeds.
 	Tc          thermo.Reading `json:"tc"`
 	Threshold   Number         `json:"threshold_magnetization"`
 	ThresholdTc Number         `json:"threshold_tc"` // T where ⟨|m|⟩ = m*
 	WeightCV    Number         `json:"weight_cv"`
-	Counting    Number         `json:"counting"` // share of the log odds' variance at fixed T that |m| explains
+	Against     Number         `json:"weights_against"` // share of the weights whose sign is not that of their mean
+	Counting    Number         `json:"counting"`        // share of the log odds' variance at fixed T that |m| explains
 	Accuracy    float64        `json:"accuracy"`
 	TwoUnits    TwoUnits       `json:"two_units"`
 	PCA         Component      `json:"pca"`
@@ -60,9 +64,11 @@ type Learned struct {
 // TwoUnits is what the network with two hidden units found, which is not told
 // of the Z₂ symmetry.
 type TwoUnits struct {
+	Undecided int            `json:"undecided"`
 	Tc        thermo.Reading `json:"tc"`
 	Threshold Number         `json:"threshold_magnetization"`
 	WeightCV  Number         `json:"weight_cv"`
+	Against   Number         `json:"weights_against"`
 	Symmetry  Number         `json:"symmetry"` // |cos| between its units; 1: one pattern, two signs
 }
 
@@ -210,40 +216,61 @@ func (o LearnOptions) try(ctx context.Context, size int, seed uint64) (t trial) 
 	return t
 }
 
+// LearnedNothing tells whether the networks without a hidden layer have no
+// critical temperature, or a threshold that is no magnetisation.
+func (l Learned) LearnedNothing() bool {
+	return !l.Tc.Valid() || !(l.Threshold >= 0 && l.Threshold <= 1)
+}
+
 // summarise takes means over seeds.
 func summarise(size int, trials []trial) Learned {
-	mean := func(pick func(trial) float64) float64 {
-		m, _ := meanOver(trials, pick)
-		return m
-	}
-	number := func(pick func(trial) float64) Number { return Number(mean(pick)) }
-	over := func(name string, pick func(trial) float64) thermo.Reading {
-		var found []trial // that have a critical temperature
+	// Those that are never undecided have neither a critical temperature nor
+	// weights that mean anything.
+	decided := func(of func(trial) Explanation) (list []Explanation) {
 		for _, t := range trials {
-			if !math.IsNaN(pick(t)) {
-				found = append(found, t)
+			if e := of(t); !math.IsNaN(e.Tc) {
+				list = append(list, e)
 			}
 		}
-		m, stderr := meanOver(found, pick)
-		r := thermo.Reading{Name: name, Unit: "energy/nat", Value: m, StdErr: stderr, ESS: float64(len(found)), DoF: float64(len(found) - 1)}
+		return list
+	}
+	tc := func(found []Explanation) thermo.Reading {
+		m, stderr := meanOver(found, func(e Explanation) float64 { return e.Tc })
+		r := thermo.Reading{Name: "tc", Unit: "energy/nat", Value: m, StdErr: stderr, ESS: float64(len(found)), DoF: float64(max(0, len(found)-1))}
 		if missing := len(trials) - len(found); 2*missing > len(trials) || len(found) < 2 {
 			r.Invalid = fmt.Sprintf("%d of %d networks are never undecided in the temperatures given", missing, len(trials))
 		}
 		return r
 	}
+	number := func(found []Explanation, pick func(Explanation) float64) Number {
+		m, _ := meanOver(found, pick)
+		return Number(m)
+	}
+	mean := func(pick func(trial) float64) float64 {
+		m, _ := meanOver(trials, pick)
+		return m
+	}
+	threshold := func(e Explanation) float64 { return e.Threshold }
+	cv := func(e Explanation) float64 { return e.WeightCV }
+	against := func(e Explanation) float64 { return e.Against }
+	single, double := decided(func(t trial) Explanation { return t.single }), decided(func(t trial) Explanation { return t.double })
 	l := Learned{
 		Size:        size,
-		Tc:          over("tc", func(t trial) float64 { return t.single.Tc }),
-		Threshold:   number(func(t trial) float64 { return t.single.Threshold }),
-		ThresholdTc: number(func(t trial) float64 { return t.single.ThresholdTc }),
-		WeightCV:    number(func(t trial) float64 { return t.single.WeightCV }),
-		Counting:    number(func(t trial) float64 { return t.single.Counting }),
+		Undecided:   len(trials) - len(single),
+		Tc:          tc(single),
+		Threshold:   number(single, threshold),
+		ThresholdTc: number(single, func(e Explanation) float64 { return e.ThresholdTc }),
+		WeightCV:    number(single, cv),
+		Against:     number(single, against),
+		Counting:    number(single, func(e Explanation) float64 { return e.Counting }),
 		Accuracy:    mean(func(t trial) float64 { return t.single.Accuracy }),
 		TwoUnits: TwoUnits{
-			Tc:        over("tc", func(t trial) float64 { return t.double.Tc }),
-			Threshold: number(func(t trial) float64 { return t.double.Threshold }),
-			WeightCV:  number(func(t trial) float64 { return t.double.WeightCV }),
-			Symmetry:  number(func(t trial) float64 { return t.double.Symmetry }),
+			Undecided: len(trials) - len(double),
+			Tc:        tc(double),
+			Threshold: number(double, threshold),
+			WeightCV:  number(double, cv),
+			Against:   number(double, against),
+			Symmetry:  number(double, func(e Explanation) float64 { return e.Symmetry }),
 		},
 		PCA: Component{
 			Share:      mean(func(t trial) float64 { return t.pca.Share }),
@@ -263,7 +290,7 @@ func summarise(size int, trials []trial) Learned {
 }
 
 // meanOver returns the mean over independent trials and its standard error.
-func meanOver(trials []trial, pick func(trial) float64) (mean, stderr float64) {
+func meanOver[T any](trials []T, pick func(T) float64) (mean, stderr float64) {
 	n := float64(len(trials))
 	if n == 0 {
 		return math.NaN(), math.NaN()
@@ -278,17 +305,22 @@ func meanOver(trials []trial, pick func(trial) float64) (mean, stderr float64) {
 	return mean, math.Sqrt(sum / (n * (n - 1)))
 }
 
+// maxExtrapolationError is half of what lies between the largest training
+// temperature and Tc, about: with a larger error nothing was extrapolated.
+const maxExtrapolationError = 0.3
+
 // extrapolate fits Tc(L) = Tc + (a + b ln L)/L. A threshold m* that followed
 // the magnetisation at Tc down, as L^(−1/8), would be crossed at Tc + a/L, the
 // finite-size shift of ν = 1. The networks' threshold goes another way, since
 // they see the same window of temperatures at every size: m*·L^(1/8) drifts,
 // slowly, and a with it. Seeds scatter as 1/L, so all sizes together tell by how much.
+// Three sizes would fit the three terms whatever they are, so four are the least.
 func (l Learning) extrapolate() Learning {
 	l.Extrapolated = thermo.Reading{Name: "tc", Unit: "energy/nat", Value: math.NaN(), StdErr: math.NaN()}
 	const terms = 3
 	n := len(l.Sizes)
-	if n < terms {
-		l.Extrapolated.Invalid = "an extrapolation needs three sizes or more"
+	if n <= terms {
+		l.Extrapolated.Invalid = fmt.Sprintf("an extrapolation of three terms needs four sizes or more, got %d", n)
 		return l
 	}
 	rows, y := mat.NewDense(n, terms, nil), mat.NewVecDense(n, nil) // times L, so that all scatter alike
@@ -315,13 +347,14 @@ func (l Learning) extrapolate() Learning {
 	fit.MulVec(&inverse, &right)
 	residual.MulVec(rows, &fit)
 	residual.SubVec(y, &residual)
-	if free := float64(n - terms); free > 0 { // the form may not be the whole truth
-		scatter = max(scatter, mat.Dot(&residual, &residual)/free)
-	}
+	scatter = max(scatter, mat.Dot(&residual, &residual)/float64(n-terms)) // the form may not be the whole truth
 	variance := scatter * inverse.At(0, 0)
 	l.Extrapolated.Value, l.Extrapolated.StdErr = fit.AtVec(0), math.Sqrt(variance)
-	if math.IsNaN(fit.AtVec(0)) || math.IsNaN(variance) {
+	switch tc := l.Extrapolated.Value; {
+	case math.IsNaN(tc) || math.IsNaN(variance):
 		l.Extrapolated.Invalid = "no spread between seeds"
+	case l.Extrapolated.StdErr > maxExtrapolationError:
+		l.Extrapolated.Invalid = fmt.Sprintf("%s: these sizes and seeds do not tell, larger sizes or more seeds do", thermo.FormatError(tc, l.Extrapolated.StdErr))
 	}
 	return l
 }

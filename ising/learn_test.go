@@ -57,6 +57,23 @@ func TestCountingOrNoise(t *testing.T) {
 	}
 }
 
+// TestOneSign: weights that are all of one sign and nearly the same need labels
+// that can be separated; next to Tc a few turn their sign.
+func TestOneSign(t *testing.T) {
+	statistical(t)
+	for _, c := range []struct{ gap, cv, against float64 }{{0, 0.6, 0.03}, {0.3, 0.3, 0}} {
+		l, err := Learn(context.Background(), LearnOptions{Sizes: []int{20}, Seeds: 2, PerTemperature: 20, Decay: 1e-3, Gap: c.gap, Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := l.Sizes[0]
+		t.Logf("gap %g: weight cv %.2f, against %.3f, counting %.3f", c.gap, s.WeightCV, s.Against, s.Counting)
+		if float64(s.WeightCV) > c.cv || float64(s.Against) > c.against || c.gap == 0 && (s.Against == 0 || s.WeightCV < 0.3) {
+			t.Error("not what docs/ising.md says")
+		}
+	}
+}
+
 // TestTwoUnitsFindTheSymmetry: without being told, both units read the
 // magnetisation, with a threshold on either side.
 func TestTwoUnitsFindTheSymmetry(t *testing.T) {
@@ -90,7 +107,7 @@ func TestPrincipalComponent(t *testing.T) {
 }
 
 func TestLearn(t *testing.T) {
-	o := LearnOptions{Sizes: []int{6, 8, 10}, Seeds: 2, PerTemperature: 6, Decay: 5e-4, Seed: 1}
+	o := LearnOptions{Sizes: []int{6, 8, 10, 12}, Seeds: 2, PerTemperature: 6, Decay: 5e-4, Seed: 1}
 	l, err := Learn(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -137,14 +154,47 @@ func TestExtrapolate(t *testing.T) {
 		}
 		return l.extrapolate()
 	}
-	for _, sizes := range [][]int{{10, 20, 40}, {10, 20, 40, 80}} {
-		near(t, "intercept", law(sizes...).Extrapolated.Value, 2.27, 1e-10)
+	for _, sizes := range [][]int{{10, 14, 20, 28, 40}, {10, 20, 40, 80}} {
+		l := law(sizes...)
+		near(t, "intercept", l.Extrapolated.Value, 2.27, 1e-10)
+		if !l.Extrapolated.Valid() || !(l.Extrapolated.StdErr < 0.02) {
+			t.Errorf("%v: %v", sizes, l.Extrapolated)
+		}
 	}
-	near(t, "error", law(10, 20, 40).Extrapolated.StdErr, 0.07*math.Sqrt(16.0/1600+16.0/400+1.0/100), 1e-10)
-	if four := law(10, 20, 40, 80).Extrapolated.StdErr; !(four < 0.01) {
-		t.Errorf("error %g from four sizes", four)
+	if r := law(10, 20, 40).Extrapolated; r.Valid() || !strings.Contains(r.Invalid, "four sizes or more, got 3") {
+		t.Errorf("extrapolated three sizes to %v", r)
 	}
-	if law(10, 20).Extrapolated.Valid() {
-		t.Error("extrapolated two sizes")
+	if r := law(4, 6, 8, 10).Extrapolated; r.Valid() != (r.StdErr <= maxExtrapolationError) {
+		t.Errorf("small sizes: %v", r)
+	}
+	off := law(10, 20, 40, 80)
+	off.Sizes[1].Tc.Value += 0.1 // not of the form
+	if r := off.extrapolate().Extrapolated; r.Valid() && math.Abs(r.Value-2.27) > 3*r.StdErr {
+		t.Errorf("a size off the form: %v", r)
+	}
+}
+
+// TestUndecided leaves out networks that have no critical temperature, and
+// counts them.
+func TestUndecided(t *testing.T) {
+	found := func(tc float64) Explanation {
+		return Explanation{Tc: tc, Threshold: 0.7, ThresholdTc: tc, WeightCV: 0.1, Counting: 0.9, Accuracy: 1, Symmetry: 1}
+	}
+	nothing := Explanation{Tc: math.NaN(), Threshold: -3, ThresholdTc: math.NaN(), WeightCV: 50, Counting: math.NaN(), Accuracy: 0.5}
+	trials := []trial{{single: found(2.2), double: nothing}, {single: found(2.4), double: nothing}, {single: nothing, double: nothing}}
+	l := summarise(10, trials)
+	near(t, "tc", l.Tc.Value, 2.3, 1e-12)
+	near(t, "threshold", float64(l.Threshold), 0.7, 1e-12)
+	near(t, "weight cv", float64(l.WeightCV), 0.1, 1e-12)
+	near(t, "accuracy", l.Accuracy, 2.5/3, 1e-12)
+	if l.Undecided != 1 || l.TwoUnits.Undecided != 3 || !l.Tc.Valid() || l.TwoUnits.Tc.Valid() || l.LearnedNothing() {
+		t.Errorf("%+v", l)
+	}
+	if l.Threshold = 1.8; !l.LearnedNothing() {
+		t.Error("a threshold of 1.8 passed for a magnetisation")
+	}
+	trials[1].single = nothing
+	if !summarise(10, trials).LearnedNothing() {
+		t.Error("one of three networks learned, and passed for all")
 	}
 }

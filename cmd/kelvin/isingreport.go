@@ -15,7 +15,7 @@ func (d isingLearnDocument) page() report.Page {
 		X: "temperature (energy/nat)", Y: "mean output, probability of ordered (1)"}
 	magnetisation := report.LineChart{Caption: "The mean magnetisation of the same test configurations, and where it crosses the network's threshold m* (dots). Bands: two standard errors over seeds.",
 		X: "temperature (energy/nat)", Y: "mean |magnetisation| per spin (1)"}
-	table := report.Table{Columns: []string{"size L (sites)", "Tc (energy/nat)", "Tc, two units (energy/nat)", "threshold m* (1)", "T where ⟨|m|⟩ = m* (energy/nat)", "weight cv (1)", "counting (1)", "symmetry (1)", "PCA cosine (1)"}}
+	table := report.Table{Columns: []string{"size L (sites)", "Tc (energy/nat)", "Tc, two units (energy/nat)", "threshold m* (1)", "T where ⟨|m|⟩ = m* (energy/nat)", "weight cv (1)", "weights of the other sign (1)", "counting (1)", "symmetry (1)", "PCA cosine (1)"}}
 	for i, l := range d.Sizes {
 		heat := float64(i) / float64(max(1, len(d.Sizes)-1))
 		name := fmt.Sprintf("L = %d", l.Size)
@@ -29,17 +29,19 @@ func (d isingLearnDocument) page() report.Page {
 			magnetisation.Lines = append(magnetisation.Lines, report.Line{X: []float64{float64(l.ThresholdTc)}, Y: []float64{float64(l.Threshold)}, Dots: true, Hotness: heat})
 		}
 		table.Rows = append(table.Rows, []string{fmt.Sprint(l.Size), isingReading(l.Tc), isingReading(l.TwoUnits.Tc),
-			isingNumber(l.Threshold, 3), isingNumber(l.ThresholdTc, 3), isingNumber(l.WeightCV, 2), isingNumber(l.Counting, 3),
+			isingNumber(l.Threshold, 3), isingNumber(l.ThresholdTc, 3), isingNumber(l.WeightCV, 2), isingNumber(l.Against, 3), isingNumber(l.Counting, 3),
 			isingNumber(l.TwoUnits.Symmetry, 2), fmt.Sprintf("%.4f", l.PCA.Uniformity)})
 	}
 	exact := report.Mark{Name: "exact Tc", From: ising.Tc, To: ising.Tc}
 	output.Marks, magnetisation.Marks = []report.Mark{exact}, []report.Mark{exact}
+	figure := report.Figure{Label: "critical temperature, extrapolated to infinite size", Value: isingReading(d.Extrapolated), Unit: "energy/nat", Note: fmt.Sprintf("exact: %.6f", d.Exact)}
+	if !d.Extrapolated.Valid() {
+		figure.Unit, figure.Note = "", d.Extrapolated.Invalid
+	}
 	page := report.Page{
-		Title: "The critical temperature of the Ising model, learned",
-		Facts: []report.Fact{{Label: "networks", Value: fmt.Sprintf("%d a size, weight decay %g", d.Seeds, d.Decay)}, {Label: "gap", Value: fmt.Sprintf("%g energy/nat", d.Gap)}},
-		Figures: []report.Figure{
-			{Label: "critical temperature, extrapolated to infinite size", Value: isingReading(d.Extrapolated), Unit: "energy/nat", Note: fmt.Sprintf("exact: %.6f", d.Exact)},
-		},
+		Title:   "The critical temperature of the Ising model, learned",
+		Facts:   []report.Fact{{Label: "networks", Value: fmt.Sprintf("%d a size, weight decay %g", d.Seeds, d.Decay)}, {Label: "gap", Value: fmt.Sprintf("%g energy/nat", d.Gap)}},
+		Figures: []report.Figure{figure},
 		Sections: []report.Section{
 			{Title: "What was learned", Charts: []report.Chart{output, magnetisation}, Table: &table},
 			{Title: "What the networks do", Text: d.Explanation},
