@@ -307,6 +307,15 @@ func TestThousandRuns(t *testing.T) {
 	until(t, ctx, `document.querySelector('tbody tr')`)
 	js[bool](t, ctx, `([...document.querySelectorAll('th button')].find((b) => b.innerText.startsWith('energy')).click(), true)`)
 	until(t, ctx, `document.querySelector('[aria-sort=ascending]').innerText.startsWith('energy') && document.querySelector('tbody a').innerText == 'sweep-9/seed-99' && location.hash.includes('order=energy')`)
+	// A second time turns it round, and the address keeps that.
+	js[bool](t, ctx, `([...document.querySelectorAll('th button')].find((b) => b.innerText.startsWith('energy')).click(), true)`)
+	turned := `document.querySelector('[aria-sort=descending]')?.innerText.startsWith('energy') && document.querySelector('tbody a').innerText == 'sweep-0/seed-0' && location.hash.includes('order=-energy')`
+	until(t, ctx, turned)
+	turnedPage := js[string](t, ctx, "location.href")
+	do(t, ctx, chromedp.Navigate("about:blank"), chromedp.Navigate(turnedPage))
+	until(t, ctx, turned)
+	js[bool](t, ctx, `([...document.querySelectorAll('th button')].find((b) => b.innerText.startsWith('energy')).click(), true)`)
+	until(t, ctx, `document.querySelector('[aria-sort=ascending]') && document.querySelector('tbody a').innerText == 'sweep-9/seed-99'`)
 	do(t, ctx, chromedp.Navigate("http://"+address+"/#/run/sweep-3%2Fseed-4"))
 	until(t, ctx, `document.querySelector('h1').innerText == 'sweep-3/seed-4' && document.querySelectorAll('.uplot').length >= 1`)
 }
@@ -724,5 +733,100 @@ func TestAccessibility(t *testing.T) {
 		if headings == 0 {
 			t.Errorf("%s has no heading", page)
 		}
+	}
+}
+
+// TestUnread asks for what the server does not send, and looks whether what is
+// shown keeps its own name.
+func TestUnread(t *testing.T) {
+	ctx := browser(t)
+	root := t.TempDir()
+	writeRun(t, filepath.Join(root, "a"), 2000)
+	writeRun(t, filepath.Join(root, "b"), 600)
+	address, stop := serve(t, root, "127.0.0.1:0", "")
+	do(t, ctx, chromedp.Navigate("http://"+address+"/#/run/a"))
+	until(t, ctx, `document.querySelectorAll('.uplot').length >= 2 && document.querySelector('#map canvas')`)
+	stop()
+	until(t, ctx, `document.body.innerText.includes('The server does not answer')`)
+	chosen := `[...document.querySelectorAll('label')].find((l) => l.innerText.startsWith('Show')).querySelector('select')`
+	choose := `(() => { const s = ` + chosen + `; s.value = 'dead'; s.dispatchEvent(new Event('change', {bubbles: true})); return true })()`
+	js[bool](t, ctx, choose)
+	until(t, ctx, `document.body.innerText.includes('The map still shows temperature: dead units is not read yet')`)
+	for _, name := range []string{`#map figcaption b').innerText`, `#map canvas').ariaLabel`, `#map .key').innerText`, `#map [aria-label^=PNG]').ariaLabel`, `#map [aria-label^=CSV]').ariaLabel`} {
+		if text := js[string](t, ctx, `document.querySelector('`+name); strings.Contains(strings.ToLower(text), "dead") || !strings.Contains(strings.ToLower(text), "temperature") && !strings.Contains(text, "energy/nat") {
+			t.Errorf("%s of temperatures is %q", name, text)
+		}
+	}
+	if banners := js[int](t, ctx, `document.querySelectorAll('.banner').length`); banners != 1 {
+		t.Errorf("%d banners say that the server is gone", banners)
+	}
+	// Nor do curves of all steps wear the stretch that was asked for.
+	js[bool](t, ctx, `(document.querySelector('#curve-loss .plot').focus(), true)`)
+	do(t, ctx, chromedp.KeyEvent("+"))
+	until(t, ctx, `location.hash.includes('from=') && document.body.innerText.includes('Reading what was asked for')`)
+	until(t, ctx, `document.body.innerText.includes('showing 0 to 1,990') && document.querySelector('#map canvas').ariaLabel.includes('from step 0 to 1990')`)
+
+	serve(t, root, address, "")
+	until(t, ctx, `document.querySelector('#map figcaption b').innerText == 'Dead units of every layer along the run' && document.querySelector('#map canvas').ariaLabel.includes('dead units (1)') && !document.querySelector('#map canvas').ariaLabel.includes('from step 0 ')`)
+	until(t, ctx, `!document.querySelector('.late') && !document.querySelector('.banner')`)
+}
+
+// TestNewToken starts the server anew with another token beneath an open page.
+func TestNewToken(t *testing.T) {
+	ctx := browser(t)
+	root := t.TempDir()
+	r := writeRun(t, filepath.Join(root, "a"), 2000)
+	address, stop := serve(t, root, "127.0.0.1:0", "the-first-of-two-tokens")
+	do(t, ctx, chromedp.Navigate("http://"+address+"/?token=the-first-of-two-tokens"))
+	until(t, ctx, `document.querySelector('tbody tr')`)
+	do(t, ctx, chromedp.Navigate("http://"+address+"/#/run/a"))
+	until(t, ctx, `document.querySelectorAll('.uplot').length >= 2 && document.querySelector('#map canvas')`)
+	js[bool](t, ctx, `(window.same = true)`)
+	stop()
+	serve(t, root, address, "the-other-of-two-tokens")
+	until(t, ctx, `document.querySelector('.banner')?.innerText.includes('wants its token')`)
+	time.Sleep(4 * time.Second) // it asked again
+	if !js[bool](t, ctx, `window.same && document.querySelectorAll('.uplot').length >= 2 && !!document.querySelector('#map canvas') && document.querySelectorAll('.banner').length == 1 && document.querySelector('.banner').innerText.includes('wants its token')`) {
+		t.Errorf("the page is %s", js[string](t, ctx, "document.body.innerText"))
+	}
+	shot(t, ctx, "token")
+	// What another tab brings, this one has.
+	appendTo(t, r, 2000, 2500)
+	js[bool](t, ctx, `(fetch("/?token=the-other-of-two-tokens"), true)`)
+	until(t, ctx, `!document.querySelector('.banner') && document.body.innerText.includes('step 2,490') && window.same`)
+}
+
+// TestAddresses opens addresses that say what cannot be.
+func TestAddresses(t *testing.T) {
+	ctx := browser(t)
+	root := t.TempDir()
+	writeRun(t, filepath.Join(root, "deep", "a"), 2000)
+	writeRun(t, filepath.Join(root, "b"), 600)
+	address, _ := serve(t, root, "127.0.0.1:0", "")
+	home := "http://" + address + "/"
+	const (
+		run     = `document.querySelectorAll('.uplot').length >= 2 && document.querySelector('#map canvas')`
+		compare = `document.querySelectorAll('.uplot').length >= 2 && document.body.innerText.includes('2 runs compared') && !document.querySelector('tbody').innerText.includes('…')`
+		all     = ` && document.querySelector('.banner')?.innerText.endsWith('These are all steps.') && !location.hash.includes('from=') && !document.body.innerText.includes('validation failed')`
+	)
+	for _, c := range []struct{ hash, shows string }{
+		{"#/run/100%", `document.body.innerText.includes('There is no such page') && [...document.querySelectorAll('main a')].some((a) => a.innerText == 'All runs')`},
+		{"#/run/", `document.body.innerText.includes('There is no such page')`},
+		{"#/run/b", run + ` && !document.querySelector('.banner')`}, // after those, in the same page
+		{"#/run/deep/a", run + ` && document.querySelector('h1').innerText == 'deep/a'`},
+		{"#/run/b?from=500&to=100", run + all},
+		{"#/run/b?from=1e2&to=300", run + all},
+		{"#/run/b?from=100", run + all},
+		{"#/run/b?from=5000&to=6000", run + all + ` && document.querySelector('.banner').innerText.includes('steps 5,000 to 6,000; there are 0 to 590')`},
+		{"#/run/b?from=99999999999999999999&to=999999999999999999999", run + all},
+		{"#/run/b?from=100&to=300&steps=9-1&map=none&plot=none", run + ` && document.body.innerText.includes('showing 100 to 300') && !document.querySelector('.banner') && document.querySelector('.bar select').value == 'temperature'`},
+		{"#/compare/deep%2Fa/b?from=abc&to=5", compare + all},
+		{"#/compare/deep%2Fa/b?from=50000&to=60000", compare + all},
+		{"#/compare/deep%2Fa/b/b?from=1000&to=1500", compare + ` && document.body.innerText.includes('showing 1,000 to 1,500')`},
+		{"#/compare/deep%2Fa/b?from=-300&to=-100&align=end", compare + ` && document.body.innerText.includes('showing −300 to −100')`},
+		{"#/?compare=%25&order=none", `document.querySelectorAll('tbody tr').length == 2`},
+	} {
+		do(t, ctx, chromedp.Navigate(home+c.hash))
+		until(t, ctx, c.shows)
 	}
 }

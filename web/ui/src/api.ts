@@ -1,7 +1,7 @@
 import type { ChartDocument, FindingDocument, PageDocument, TableDocument } from './page';
 
 export interface Run { id: string; state: 'running' | 'finished' | 'stopped'; step: number; time: number; loss: number | null; diverged: boolean; temperature: number | null; temperature_stderr: number | null; temperature_reason: string }
-export interface RunList { root: string; runs: Run[] }
+export interface RunList { root: string; runs: Run[]; warning: string }
 export interface Quantity { name: string; label: string; unit: string; system: boolean; layers: string[] }
 export interface Event { step: number; time: number; kind: string; layer: string; text: string }
 export interface Finding extends FindingDocument { id: string; from: number; step: number; quantity: string }
@@ -81,19 +81,31 @@ export async function get<T>(from: string, signal?: AbortSignal, waiting?: () =>
   }
 }
 
+/** What keeps a page from the server: it does not answer, or it wants a token that this browser does not have. */
+export type Trouble = 'gone' | 'token' | null;
+
 /**
- * Calls changed with the runs that changed (null: any may have), lost when the server is gone and again when it is back.
+ * Calls changed with the runs that changed (null: any may have), and troubled with what keeps the page from the server, null when nothing does any more.
  * Only a page that is looked at listens: a browser has six connections to a server, and those of other tabs would use them up.
  */
-export function listen(changed: (runs: string[] | null) => void, lost: (gone: boolean) => void): () => void {
+export function listen(changed: (runs: string[] | null) => void, troubled: (by: Trouble) => void): () => void {
   if (embedded) return () => {};
   let source: EventSource | null = null, missed = false, again: ReturnType<typeof setTimeout> | undefined;
   function open() {
     if (source) return;
     source = new EventSource('api/changes');
-    source.addEventListener('hello', () => { lost(false); if (missed) changed(null); missed = false; });
+    source.addEventListener('hello', () => { troubled(null); if (missed) changed(null); missed = false; });
     source.addEventListener('runs', (e) => changed(JSON.parse((e as MessageEvent).data).runs ?? null));
-    source.onerror = () => { missed = true; lost(true); if (source?.readyState === EventSource.CLOSED) again = setTimeout(() => location.reload(), 3000); };
+    source.onerror = async () => {
+      missed = true;
+      if (source?.readyState !== EventSource.CLOSED) { troubled('gone'); return; } // the browser tries again by itself
+      // An answer that is no stream of events ended it; which, it does not tell.
+      const ended = source, status = await fetch('api/runs', { method: 'HEAD' }).then((answer) => answer.status, () => 0);
+      if (source !== ended) return;
+      troubled(status === 401 ? 'token' : 'gone');
+      source = null;
+      again = setTimeout(open, 3000);
+    };
   }
   function close() {
     clearTimeout(again);

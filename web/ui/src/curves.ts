@@ -1,4 +1,4 @@
-import type { Curve, Layers } from './api';
+import type { Curve } from './api';
 import { withError } from './format';
 import type { Mark, Trace } from './Plot.svelte';
 
@@ -34,9 +34,9 @@ export function falls(c: Curve): boolean {
 }
 
 /** The layers as rows of equal columns from from to to. */
-export function cells(layers: Layers, from: number, to: number): (number | null)[][] {
+export function cells(layers: Curve[], from: number, to: number): (number | null)[][] {
   const columns = 300, width = (to - from + 1) / columns;
-  return layers.curves.map((c) => {
+  return layers.map((c) => {
     const row: (number | null)[] = new Array(columns).fill(null);
     c.first.forEach((first, i) => {
       // A column without a record shows the one before it, up to the next.

@@ -85,12 +85,38 @@ export function fit(c: CanvasRenderingContext2D, text: string, width: number): s
   return '…';
 }
 
-/** Draws the scale of colours, and says what it means; returns its height. */
-export function key(c: CanvasRenderingContext2D, ink: Ink, left: number, width: number, top: number, low: number, high: number, unit: string): number {
+/** Lines to lay over what is below zero, so that it is told from the rest without colours too; ratio is how many pixels of the canvas are one of the page. */
+export function hatch(c: CanvasRenderingContext2D, ink: Ink, ratio: number): CanvasPattern {
+  const size = 7 * Math.max(1, Math.round(ratio)), tile = document.createElement('canvas');
+  tile.width = tile.height = size;
+  const t = tile.getContext('2d')!;
+  t.strokeStyle = ink.card;
+  t.globalAlpha = 0.5;
+  t.lineWidth = size / 7;
+  for (const d of [-size, 0, size]) line(t, d - 1, size + 1, d + size + 1, -1);
+  const pattern = c.createPattern(tile, 'repeat')!;
+  pattern.setTransform(new DOMMatrix().scale(7 / size));
+  return pattern;
+}
+
+/** Draws the scale of colours, and says what it means; returns its height. Zero has its place on it if it is within. */
+export function key(c: CanvasRenderingContext2D, ink: Ink, left: number, width: number, top: number, low: number, high: number, unit: string, colour = scale, zero = NaN, over: CanvasPattern | null = null): number {
   const wide = Math.min(width, 300);
   for (let i = 0; i < wide; i++) {
-    c.fillStyle = scale(i / (wide - 1));
+    c.fillStyle = colour(i / (wide - 1));
     c.fillRect(left + i, top, 1.5, 8);
+  }
+  if (over) {
+    c.fillStyle = over;
+    c.fillRect(left, top, zero * wide, 8);
+  }
+  if (zero > 0 && zero < 1) {
+    c.fillStyle = ink.ink;
+    c.fillRect(left + zero * wide - 0.75, top - 3, 1.5, 14);
+    c.font = font();
+    c.textBaseline = 'alphabetic';
+    c.textAlign = 'center';
+    if (zero > 0.25 && zero < 0.75) c.fillText('0', left + zero * wide, top + 23);
   }
   c.font = font();
   c.fillStyle = ink.soft;
@@ -114,8 +140,11 @@ export function lineColour(heat: number, dark: boolean): string {
   return '#' + [1, 3, 5].map((i) => mix(parseInt(colour.slice(i, i + 2), 16))).join('');
 }
 
+/** How the i-th of n lines is dashed: colours alone tell few lines apart. */
+export const dashOf = (i: number, n: number): number[] => (n > 6 ? [[24, 0], [7, 5], [1, 5], [9, 5, 1, 5]][i % 4] : []);
+
 /** A picture to save: caption and legend above what canvases show. */
-export function poster(source: HTMLCanvasElement, caption: string, legend: { name: string; colour: string }[], ink: Ink): HTMLCanvasElement {
+export function poster(source: HTMLCanvasElement, caption: string, legend: { name: string; colour: string; dash?: number[] }[], ink: Ink): HTMLCanvasElement {
   const ratio = devicePixelRatio || 1, pad = 14, width = source.width / ratio + 2 * pad;
   const copy = document.createElement('canvas');
   const c = copy.getContext('2d')!;
@@ -130,7 +159,7 @@ export function poster(source: HTMLCanvasElement, caption: string, legend: { nam
   const places: { x: number; y: number }[] = [];
   let x = pad, y = pad + 19 * lines.length + 14;
   for (const l of legend) {
-    const wide = c.measureText(l.name).width + 32;
+    const wide = c.measureText(l.name).width + (l.dash?.length ? 48 : 32);
     if (x > pad && x + wide > width - pad) { x = pad; y += 18; }
     places.push({ x, y });
     x += wide;
@@ -146,10 +175,15 @@ export function poster(source: HTMLCanvasElement, caption: string, legend: { nam
   lines.forEach((text, i) => c.fillText(text, pad, pad + 13 + 19 * i));
   c.font = font();
   legend.forEach((l, i) => {
-    c.fillStyle = l.colour;
-    c.fillRect(places[i].x, places[i].y - 9, 10, 10);
+    c.fillStyle = c.strokeStyle = l.colour;
+    if (l.dash?.length) {
+      c.lineWidth = 2.4;
+      c.lineCap = 'round';
+      c.setLineDash(l.dash);
+      line(c, places[i].x, places[i].y - 4, places[i].x + 24, places[i].y - 4);
+    } else c.fillRect(places[i].x, places[i].y - 9, 10, 10);
     c.fillStyle = ink.soft;
-    c.fillText(l.name, places[i].x + 15, places[i].y);
+    c.fillText(l.name, places[i].x + (l.dash?.length ? 31 : 15), places[i].y);
   });
   c.drawImage(source, pad, top, source.width / ratio, source.height / ratio);
   return copy;

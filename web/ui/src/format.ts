@@ -42,7 +42,7 @@ export function distinct(names: string[]): string[] {
   return parts.map((p) => p.slice(0, p.length - right).join('.'));
 }
 
-export function count(n: number): string { return n.toLocaleString('en'); }
+export function count(n: number): string { return n.toLocaleString('en').replace('-', '−'); }
 
 export function ago(time: number, now: number): string {
   if (!time) return '–';

@@ -20,6 +20,9 @@ export function look(): Ink & { dark: boolean } {
 /** The layer, parameter or other thing that a finding is about and pictures point out. */
 export const picked = $state<{ group: string | null }>({ group: null });
 
+/** The line that the pointer is at, in all the plots that have one of its name. */
+export const followed = $state({ name: '' });
+
 /** Whether a row or a mark is of what is picked. */
 export function isPicked(...names: (string | undefined)[]): boolean {
   const g = picked.group;

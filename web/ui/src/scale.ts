@@ -17,3 +17,9 @@ export function scale(x: number): string {
   if (!Number.isFinite(x)) return 'var(--line)';
   return colours[Math.round(Math.min(1, Math.max(0, x)) * (colours.length - 1))];
 }
+
+/** The colour of a temperature below zero, whose size is x on the scale: grey, as light as the scale is there. */
+export function below(x: number): string {
+  const linear = (0.5 + 0.35 * Math.min(1, Math.max(0, x))) ** 3; // of OKLab
+  return '#' + Math.round(255 * (1.055 * linear ** (1 / 2.4) - 0.055)).toString(16).repeat(3);
+}
