@@ -62,18 +62,18 @@ func (g *graph) fill(hot bool) {
 }
 
 // around returns the columns and the rows beside a site of a torus.
-func around(x, y, size int) (left, right, above, below int) {
+func around(x, y, width, height int) (left, right, above, below int) {
 	left, right, above, below = x-1, x+1, y-1, y+1
 	if x == 0 {
-		left = size - 1
+		left = width - 1
 	}
-	if right == size {
+	if right == width {
 		right = 0
 	}
 	if y == 0 {
-		above = size - 1
+		above = height - 1
 	}
-	if below == size {
+	if below == height {
 		below = 0
 	}
 	return
@@ -81,23 +81,27 @@ func around(x, y, size int) (left, right, above, below int) {
 
 // neighbours writes the neighbours of site y·L + x and returns how many.
 func (m Model) neighbours(x, y int, out *[6]uint32) int {
-	size := m.Size
-	left, right, above, below := around(x, y, size)
-	row := y * size
+	return m.Lattice.neighbours(x, y, m.Size, m.Size, out)
+}
+
+// neighbours is of a torus of any width and height; both are even if honeycomb.
+func (l Lattice) neighbours(x, y, width, height int, out *[6]uint32) int {
+	left, right, above, below := around(x, y, width, height)
+	row := y * width
 	out[0], out[1] = uint32(row+left), uint32(row+right)
-	if m.Lattice == Honeycomb { // a brick wall: each site has one of its vertical bonds
+	if l == Honeycomb { // a brick wall: each site has one of its vertical bonds
 		if (x+y)%2 == 0 {
-			out[2] = uint32(below*size + x)
+			out[2] = uint32(below*width + x)
 		} else {
-			out[2] = uint32(above*size + x)
+			out[2] = uint32(above*width + x)
 		}
 		return 3
 	}
-	out[2], out[3] = uint32(above*size+x), uint32(below*size+x)
-	if m.Lattice != Triangular { // a square lattice with one diagonal
+	out[2], out[3] = uint32(above*width+x), uint32(below*width+x)
+	if l != Triangular { // a square lattice with one diagonal
 		return 4
 	}
-	out[4], out[5] = uint32(above*size+left), uint32(below*size+right)
+	out[4], out[5] = uint32(above*width+left), uint32(below*width+right)
 	return 6
 }
 
@@ -186,7 +190,7 @@ func (p place) site() int { return int(p >> 32) }
 // places writes the neighbours of a site; see [Model.neighbours].
 func (m Model) places(p place, out *[8]place) {
 	size, x, y := m.Size, p.x(), p.y()
-	left, right, above, below := around(x, y, size)
+	left, right, above, below := around(x, y, size, size)
 	row, rowAbove, rowBelow := y*size, above*size, below*size
 	out[0], out[1] = at(left, y, row), at(right, y, row)
 	if m.Lattice == Honeycomb {

@@ -5,12 +5,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"math"
 )
 
 // WriteNPZ writes the present configurations as numpy.load reads them, whole
-// or not at all: "spins", int8 of shape [temperatures, replicas, L, L], and
-// "temperatures", float64. It streams, so a large lattice needs no second one.
+// or not at all: "spins", int8 of shape [temperatures, replicas, L, L],
+// "temperatures", and of the model "coupling", "field" and "neighbours" of a
+// site (4 square, 6 triangular, 3 honeycomb), all float64. It streams, so a large lattice needs no second one.
 func (s *Simulation) WriteNPZ(path string) error {
 	return writeWhole(path, func(f io.Writer) error {
 		archive := zip.NewWriter(f)
@@ -23,19 +23,26 @@ func (s *Simulation) WriteNPZ(path string) error {
 
 func (s *Simulation) writeArrays(archive *zip.Writer) error {
 	c := s.Config
-	w, err := archive.Create("temperatures.npy")
-	if err != nil {
-		return err
-	}
-	if err := writeHeader(w, "<f8", len(c.Temperatures)); err != nil {
-		return err
-	}
-	for _, t := range c.Temperatures {
-		if err := binary.Write(w, binary.LittleEndian, math.Float64bits(t)); err != nil {
+	for _, array := range []struct {
+		name   string
+		values []float64
+	}{
+		{"temperatures", c.Temperatures}, {"coupling", []float64{c.Model.Coupling}}, {"field", []float64{c.Model.Field}},
+		{"neighbours", []float64{float64(c.Model.degree())}},
+	} {
+		w, err := archive.Create(array.name + ".npy")
+		if err != nil {
+			return err
+		}
+		if err := writeHeader(w, "<f8", len(array.values)); err != nil {
+			return err
+		}
+		if err := binary.Write(w, binary.LittleEndian, array.values); err != nil {
 			return err
 		}
 	}
-	if w, err = archive.Create("spins.npy"); err != nil {
+	w, err := archive.Create("spins.npy")
+	if err != nil {
 		return err
 	}
 	if err := writeHeader(w, "|i1", len(c.Temperatures), c.Replicas, c.Model.Size, c.Model.Size); err != nil {

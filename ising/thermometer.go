@@ -20,9 +20,10 @@ const classes = 26
 // and Var Σg is a sum over sites and pairs of neighbours only: the standard
 // error needs no blocks and no correlation length.
 type score struct {
-	model Model
-	sites [classes]int64
-	pairs [classes][classes]int64 // ordered pairs of neighbours
+	model         Model // its size does not count
+	width, height int
+	sites         [classes]int64
+	pairs         [classes][classes]int64 // ordered pairs of neighbours
 }
 
 // maxScored bounds the sites that one reading looks at; of larger
@@ -32,22 +33,22 @@ const maxScored = 1 << 22
 // collect adds the first rows of a configuration, at most limit sites, and
 // returns how many it took.
 func (s *score) collect(spin func(x, y int) int8, limit int) int {
-	size := s.model.Size
-	rows := min(size, max(MinSize, limit/size))
-	class := make([]uint8, rows*size)
+	width := s.width
+	rows := min(s.height, max(MinSize, limit/width))
+	class := make([]uint8, rows*width)
 	var out [6]uint32
-	at := func(i uint32) int8 { return spin(int(i)%size, int(i)/size) }
+	at := func(i uint32) int8 { return spin(int(i)%width, int(i)/width) }
 	for i := range class {
-		x, y := i%size, i/size
+		x, y := i%width, i/width
 		sum := 0
-		for _, j := range out[:s.model.neighbours(x, y, &out)] {
+		for _, j := range out[:s.model.Lattice.neighbours(x, y, width, s.height, &out)] {
 			sum += int(at(j))
 		}
 		class[i] = uint8(13*int(at(uint32(i))+1)/2 + sum + 6)
 		s.sites[class[i]]++
 	}
 	for i, c := range class {
-		for _, j := range out[:s.model.neighbours(i%size, i/size, &out)] {
+		for _, j := range out[:s.model.Lattice.neighbours(i%width, i/width, width, s.height, &out)] {
 			if int(j) < len(class) {
 				s.pairs[c][class[j]]++
 			}
@@ -167,18 +168,38 @@ func (m Model) Temperature(configurations ...[]int8) (thermo.Reading, error) {
 	if err := m.Validate(); err != nil {
 		return thermo.Reading{}, err
 	}
-	s := score{model: m}
+	return m.TemperatureOf(m.Size, m.Size, configurations...)
+}
+
+// TemperatureOf is [Model.Temperature] of configurations of any width and
+// height from [MinSize] to [MaxSize], odd ones too, but for the honeycomb
+// lattice; the model's size does not count.
+func (m Model) TemperatureOf(width, height int, configurations ...[]int8) (thermo.Reading, error) {
+	m.Size = MinSize
+	if err := m.Validate(); err != nil {
+		return thermo.Reading{}, err
+	}
+	for _, side := range []int{width, height} {
+		if side < MinSize || side > MaxSize || m.Lattice == Honeycomb && side%2 != 0 {
+			even := ""
+			if m.Lattice == Honeycomb {
+				even = "even "
+			}
+			return thermo.Reading{}, fmt.Errorf("%d×%d spins: expected %snumbers from %d to %d", height, width, even, MinSize, MaxSize)
+		}
+	}
+	s := score{model: m, width: width, height: height}
 	limit := maxScored / max(1, len(configurations))
 	for k, spins := range configurations {
-		if len(spins) != m.sites() {
-			return thermo.Reading{}, fmt.Errorf("configuration %d: expected %d spins, got %d", k, m.sites(), len(spins))
+		if len(spins) != width*height {
+			return thermo.Reading{}, fmt.Errorf("configuration %d: expected %d spins, got %d", k, width*height, len(spins))
 		}
 		for i, x := range spins {
 			if x != 1 && x != -1 {
 				return thermo.Reading{}, fmt.Errorf("configuration %d: spin %d is %d, expected 1 or -1", k, i, x)
 			}
 		}
-		s.collect(func(x, y int) int8 { return spins[y*m.Size+x] }, limit)
+		s.collect(func(x, y int) int8 { return spins[y*width+x] }, limit)
 	}
 	if len(configurations) == 0 {
 		return thermo.Reading{}, fmt.Errorf("no configuration")
@@ -188,7 +209,7 @@ func (m Model) Temperature(configurations ...[]int8) (thermo.Reading, error) {
 
 // measuredTemperature reads the present configurations of a point's replicas.
 func (s *Simulation) measuredTemperature(chains []*chain) thermo.Reading {
-	sc := score{model: s.Config.Model}
+	sc := score{model: s.Config.Model, width: s.Config.Model.Size, height: s.Config.Model.Size}
 	left := maxScored
 	for _, c := range chains {
 		for replica := range c.replicas {

@@ -264,3 +264,46 @@ func TestFitCouplings(t *testing.T) {
 		t.Error("a cancelled fit passed")
 	}
 }
+
+// TestTemperatureOfAnyShape reads odd and unequal sides: a chain of heat-bath
+// updates on the torus, site by site, is where it says it is.
+func TestTemperatureOfAnyShape(t *testing.T) {
+	statistical(t)
+	for _, lattice := range []Lattice{Square, Triangular} {
+		const width, height, temperature = 45, 61, 4.0
+		rng := rand.New(rand.NewPCG(1, 2))
+		spins := make([]int8, width*height)
+		for i := range spins {
+			spins[i] = 1
+		}
+		var out [6]uint32
+		for range 200 {
+			for i := range spins {
+				sum := 0
+				for _, j := range out[:lattice.neighbours(i%width, i/width, width, height, &out)] {
+					sum += int(spins[j])
+				}
+				spins[i] = -1
+				if rng.Float64() < 1/(1+math.Exp(-2*float64(sum)/temperature)) {
+					spins[i] = 1
+				}
+			}
+		}
+		m := Model{Lattice: lattice, Coupling: 1}
+		r, err := m.TemperatureOf(width, height, spins)
+		if err != nil || !r.Valid() || math.Abs(r.Value-temperature) > 4*r.StdErr || r.StdErr > 0.3 {
+			t.Errorf("%s: %v, %v", lattice, r, err)
+		}
+		// Rows and columns exchanged, it is the same lattice.
+		turned := make([]int8, len(spins))
+		for i, s := range spins {
+			turned[i%width*height+i/width] = s
+		}
+		if again, err := m.TemperatureOf(height, width, turned); err != nil || math.Abs(again.Value-r.Value) > 1e-9 {
+			t.Errorf("%s, turned: %v for %v, %v", lattice, again, r, err)
+		}
+	}
+	if _, err := (Model{Lattice: Honeycomb, Coupling: 1}).TemperatureOf(5, 6, make([]int8, 30)); err == nil || !strings.Contains(err.Error(), "even") {
+		t.Errorf("an odd honeycomb: %v", err)
+	}
+}

@@ -63,11 +63,11 @@ func TestIsingThermometer(t *testing.T) {
 		}
 	}
 	for want, path := range map[string]string{
-		"expected an array of shape L×L": spinsNPY(t, "(2, 8)", make([]int8, 16)),
-		"expected spins ±1":              spinsNPY(t, "(4, 4)", bytes8(3)),
-		"even number":                    spinsNPY(t, "(5, 5)", make([]int8, 25)),
-		"needs 64 bytes of data, got 16": spinsNPY(t, "(8, 8)", make([]int8, 16)),
-		"2^62":                           spinsNPY(t, "(4611686018427387904, 4611686018427387904)", nil),
+		"2×8 spins: expected numbers from 4":                       spinsNPY(t, "(2, 8)", make([]int8, 16)),
+		"expected an array of shape H×W or n×H×W, got [1 1 2 8 1]": spinsNPY(t, "(1, 1, 2, 8, 1)", make([]int8, 16)),
+		"expected spins ±1":                                        spinsNPY(t, "(4, 4)", bytes8(3)),
+		"needs 64 bytes of data, got 16":                           spinsNPY(t, "(8, 8)", make([]int8, 16)),
+		"2^62":                                                     spinsNPY(t, "(4611686018427387904, 4611686018427387904)", nil),
 	} {
 		var stdout, stderr bytes.Buffer
 		if code := run([]string{"ising", "thermometer", path}, &stdout, &stderr); code != exitFailed || !strings.Contains(stderr.String(), want) {
