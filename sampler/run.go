@@ -241,6 +241,9 @@ func Extend(ctx context.Context, r *Result, density func(chain int) (Density, er
 		return fmt.Errorf("sampling: the stored chains have %d parameters and %d quantities, the density %d and %d",
 			len(r.Chains[0].State.Theta), len(r.Names), densities[0].Dim(), len(names))
 	}
+	if estimated := epoch(densities[0]) > 1; estimated != r.Estimated {
+		return fmt.Errorf("sampling: expected a density whose gradients are estimates as those of the stored chains are (%t), got %t", r.Estimated, estimated)
+	}
 	return r.draw(ctx, densities, total, progress)
 }
 
@@ -370,7 +373,7 @@ func (c *Chain) draw(ctx context.Context, d Density, total int, r *Result, progr
 	if r.Estimated {
 		estimator, ok := d.(Estimator)
 		if !ok {
-			return errors.New("the stored energies are those of an estimator, which the density is not")
+			return errors.New("expected an Estimator that is not Transformed")
 		}
 		rec.estimator, rec.exact = estimator, make([]float64, d.Dim())
 	}

@@ -150,6 +150,7 @@ func TestLogisticRegressionAgainstGrid(t *testing.T) {
 // sampled: the scale of a regression, against a grid.
 func TestTemperatureOfAScale(t *testing.T) {
 	y := []float64{1.2, -0.4, 0.7, 2.1}
+	energies := map[float64]float64{}
 	spec := `{"model": "glm", "family": "normal", "response": "y", "intercept": true, "priors": {"alpha": "normal(0, 10)", "sigma": "half-normal(2)"}}`
 	for _, T := range []float64{0.3, 1, 2} {
 		var mass, mean, energy float64
@@ -163,6 +164,7 @@ func TestTemperatureOfAScale(t *testing.T) {
 				mass, mean, energy = mass+p, mean+p*sigma, energy+p*e
 			}
 		}
+		energies[T] = energy / mass
 		r := sample(t, spec, posterior.Data{"y": {Rows: 4, Values: y}}, sampler.NUTS{StepSize: 0.1},
 			sampler.Options{Warmup: 500, Draws: 4000, Temperature: T, Seed: 1, Curvature: true})
 		if s := r.Summaries()[1]; math.Abs(s.Mean-mean/mass) > 4*s.MCSE || s.MCSE > 0.03 {
@@ -175,6 +177,42 @@ func TestTemperatureOfAScale(t *testing.T) {
 			if math.Abs(reading.Value-T) > 4*reading.StdErr {
 				t.Errorf("T = %v: %v", T, reading)
 			}
+		}
+	}
+	s, err := posterior.ParseSpec([]byte(spec))
+	if err != nil {
+		t.Fatal(err)
+	}
+	density := func(int) (sampler.Density, error) { return posterior.New(s, posterior.Data{"y": {Rows: 4, Values: y}}) }
+	curve, err := sampler.HeatCapacity(t.Context(), density, sampler.NUTS{StepSize: 0.1}, []float64{0.3, 1, 2}, sampler.Options{Warmup: 500, Draws: 2000, Seed: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range curve.Points {
+		if want := energies[p.Temperature]; math.Abs(p.Energy.Value-want) > 4*p.Energy.StdErr {
+			t.Errorf("heat capacity at T = %v: energy %v, the grid gives %.4f", p.Temperature, p.Energy, want)
+		}
+	}
+	// Cooled down, it ends at the largest density of alpha and sigma, not of log sigma.
+	d, err := density(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, best, err := sampler.Anneal(t.Context(), d, sampler.HMC{StepSize: 0.003, Steps: 10}, []float64{0, 0}, sampler.Geometric(1, 1e-5), 4000, rand.New(rand.NewPCG(1, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lowest, at := math.Inf(1), 0.0
+	for sigma := 0.5; sigma < 1.5; sigma += 0.001 {
+		for alpha := 0.8; alpha < 1; alpha += 0.002 {
+			if e := d.Energy([]float64{alpha, math.Log(sigma)}); e < lowest {
+				lowest, at = e, sigma
+			}
+		}
+	}
+	for _, theta := range [][]float64{last.Theta, best} {
+		if sigma := math.Exp(theta[1]); math.Abs(sigma-at) > 0.02 {
+			t.Errorf("annealed to sigma = %.4f, the grid gives %.4f", sigma, at)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kelvin-ml/kelvin/checkpoint"
 	"github.com/kelvin-ml/kelvin/dataset"
+	"github.com/kelvin-ml/kelvin/sampler"
 )
 
 // linearModel writes data of a linear teacher and the network that fits them
@@ -148,6 +149,16 @@ func TestSamplingUsage(t *testing.T) {
 		status, out, errs := command(args...)
 		if status != c.status || !strings.Contains(errs, c.want) || out != "" {
 			t.Errorf("%s: status %d, %q, want %d, %q", c.args, status, errs, c.status, c.want)
+		}
+	}
+}
+
+// A step that is asked for is the one that is taken.
+func TestNetworkKernel(t *testing.T) {
+	for step, want := range map[float64]float64{0: 0.01, 0.1: 0.1, 0.03: 0.03} {
+		s := sampleSettings{Sampler: "nuts", Step: step}
+		if k, ok := s.networkKernel().(sampler.NUTS); !ok || k.StepSize != want || k.MaxDepth != 6 {
+			t.Errorf("--step %g: %+v", step, k)
 		}
 	}
 }
