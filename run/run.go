@@ -116,6 +116,9 @@ func Open(dir string) (r *Run, warning string, err error) {
 }
 
 func check(dir string) error {
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("opening run %s: %w: no such folder", dir, ErrNotRun)
+	}
 	if _, err := os.Stat(filepath.Join(dir, modelFile)); err != nil {
 		return fmt.Errorf("opening run %s: %w: no %s", dir, ErrNotRun, modelFile)
 	}

@@ -107,6 +107,9 @@ func TestCreateRefuses(t *testing.T) {
 	if _, err := Create(r.Dir, 1); err == nil {
 		t.Error("a run was created over a run")
 	}
+	if _, _, err := Open(filepath.Join(dir, "missing")); !errors.Is(err, ErrNotRun) || !strings.Contains(err.Error(), "no such folder") {
+		t.Errorf("a missing folder: %v", err)
+	}
 	if _, _, err := Open(dir); !errors.Is(err, ErrNotRun) {
 		t.Errorf("opening what is no run: %v", err)
 	}

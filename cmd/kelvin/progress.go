@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -11,12 +12,15 @@ import (
 	"golang.org/x/term"
 )
 
+// lineEvery is the time between lines of progress where there is no terminal.
+const lineEvery = 5 * time.Second
+
 // progress returns a function to call with the work done so far. It draws a bar
-// if w is a terminal, and nothing elsewhere.
+// if w is a terminal, and elsewhere prints a line every few seconds.
 func progress(w io.Writer, what string) func(done, total int) {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return func(int, int) {}
+		return progressLines(w, what, lineEvery)
 	}
 	var bar *progressbar.ProgressBar
 	return func(done, total int) {
@@ -26,6 +30,23 @@ func progress(w io.Writer, what string) func(done, total int) {
 				progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
 		}
 		_ = bar.Set(done) // a bar that cannot be drawn is no reason to stop
+	}
+}
+
+// progressLines prints how much is done, at most so often: what ends before
+// prints nothing.
+func progressLines(w io.Writer, what string, every time.Duration) func(done, total int) {
+	start := time.Now()
+	last := start
+	var printing sync.Mutex
+	return func(done, total int) {
+		printing.Lock()
+		defer printing.Unlock()
+		if time.Since(last) < every || done >= total {
+			return
+		}
+		last = time.Now()
+		fmt.Fprintf(w, "%s: %d of %d after %.0f s\n", what, done, total, last.Sub(start).Seconds())
 	}
 }
 
