@@ -213,7 +213,7 @@ func (r *Result) judge() {
 			What: fmt.Sprintf("the energy has risen from %.4g to %.4g", r.EnergyReference, r.EnergyCurrent),
 			Evidence: fmt.Sprintf("shift %s (95 %%: %.3g to %.3g), p = %.2g; of the whole comparison p = %.2g",
 				thermo.FormatError(r.Energy.Value, r.Energy.StdErr), r.Energy.Low, r.Energy.High, r.EnergyP, r.P),
-			Change: "train on some of the new data"})
+			Change: "if the reference was held out of training, train on some of the new data; if it was not, an energy this far above is what overfitting looks like: compare with held-out data"})
 	case r.P < level:
 		r.Verdict = Watch
 		evidence := fmt.Sprintf("p = %.2g corrected for all that was looked at", r.P)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kelvin-ml/kelvin/dataset"
 	"github.com/kelvin-ml/kelvin/drift"
+	"github.com/kelvin-ml/kelvin/measure"
 	"github.com/kelvin-ml/kelvin/report"
 	"github.com/kelvin-ml/kelvin/thermo"
 	"github.com/spf13/cobra"
@@ -30,6 +31,10 @@ activations, outputs and losses; the temperature ΔU/ΔS of the transition; and 
 layers feel it. The verdict is fine, watch (the data differ) or refresh (the energy
 has risen). Without drift, any but fine has a chance of five per cent.
 
+The reference must be held-out data, which the network was not trained on. Against
+its training data a network is worse on any other: that is overfitting, and the
+verdict is refresh without any drift.
+
 Without answers in both files the energy is not known, and the verdict is at most
 watch.`,
 		Example: `  kelvin drift model.onnx --reference validation.npz --current lastweek.npz
@@ -38,7 +43,7 @@ watch.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return runDrift(cmd, args[0], f) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.reference, "reference", "", "data `file` that the network is known to work on")
+	flags.StringVar(&f.reference, "reference", "", "data `file` that the network is known to work on, held out of its training")
 	flags.StringVar(&f.current, "current", "", "data `file` of now")
 	flags.StringVar(&f.arch, "arch", "", "architecture of a MODEL: widths and activation, as in 64-128-10:relu, or a model.json")
 	flags.StringVar(&f.loss, "loss", "", "loss of a MODEL: ce, mse or mae (default ce with class labels, mse with targets)")
@@ -68,13 +73,21 @@ func runDrift(cmd *cobra.Command, path string, f driftFlags) error {
 	if err != nil {
 		return err
 	}
+	f.measureFlags.options.State = measure.Trained // so that a run says whether it was trained on these
 	network, err := openNetwork(path, reference, &f.measureFlags)
 	if err != nil {
 		return err
 	}
+	trainer := f.measureFlags.options.Trainer
 	r, err := drift.Compare(cmd.Context(), network, reference, current, f.options)
 	if err != nil {
 		return fmt.Errorf("%s against %s: %w", f.current, f.reference, err)
+	}
+	if r.Verdict != drift.Fine && trainer != nil && trainer.Config.Data != "" {
+		r.Findings = append([]thermo.Finding{{ID: "reference-trained-on", Severity: thermo.Warning, Confidence: 1,
+			What:     "the reference is what the network was trained on",
+			Evidence: "the run holds the fingerprint of its data: it is that of " + f.reference,
+			Change:   "compare with held-out data: against its training data a network is worse on any other, drift or none"}}, r.Findings...)
 	}
 	d := newDriftDocument(path, f, r)
 	if err := writePage(cmd, d.page); err != nil {
