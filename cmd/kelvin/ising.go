@@ -13,9 +13,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/kelvin-ml/kelvin/ising"
 	"github.com/kelvin-ml/kelvin/report"
@@ -254,15 +252,14 @@ func canWriteBeside(path string) error {
 
 // advance runs in steps, to show progress and to save every half minute.
 func (f *isingRunFlags) advance(cmd *cobra.Command, s *ising.Simulation) error {
-	bar := isingBar(cmd.ErrOrStderr(), s.Total(), "sweeps")
-	defer bar.Finish()
+	show := progress(cmd.ErrOrStderr(), "sweeps")
 	saved := time.Now()
 	step := max(1, s.Total()/200)
 	for s.Done() < s.Total() {
 		if err := s.Advance(cmd.Context(), s.Done()+step); err != nil {
 			return err
 		}
-		bar.Set(s.Done())
+		show(s.Done(), s.Total())
 		if f.checkpoint != "" && time.Since(saved) > 30*time.Second {
 			if err := s.Save(f.checkpoint); err != nil {
 				return err
@@ -271,14 +268,6 @@ func (f *isingRunFlags) advance(cmd *cobra.Command, s *ising.Simulation) error {
 		}
 	}
 	return nil
-}
-
-// isingBar shows progress on a terminal, and nothing elsewhere.
-func isingBar(w io.Writer, total int, unit string) *progressbar.ProgressBar {
-	f, ok := w.(*os.File)
-	visible := ok && term.IsTerminal(int(f.Fd()))
-	return progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionSetVisibility(visible),
-		progressbar.OptionSetDescription(unit), progressbar.OptionClearOnFinish(), progressbar.OptionShowCount())
 }
 
 func (f *isingRunFlags) print(w io.Writer, s *ising.Simulation, points []ising.Point) error {

@@ -8,6 +8,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -63,10 +64,14 @@ func runIsingLearn(cmd *cobra.Command, o ising.LearnOptions, asJSON bool) error 
 	if err := o.Validate(); err != nil {
 		return usageError{err}
 	}
-	bar := isingBar(cmd.ErrOrStderr(), len(o.Sizes)*o.Seeds, "networks")
-	o.Progress = func() { bar.Add(1) }
+	show, done, counting := progress(cmd.ErrOrStderr(), "networks"), 0, sync.Mutex{}
+	o.Progress = func() { // of networks trained side by side
+		counting.Lock()
+		defer counting.Unlock()
+		done++
+		show(done, len(o.Sizes)*o.Seeds)
+	}
 	learning, err := ising.Learn(cmd.Context(), o)
-	bar.Finish()
 	if err != nil && (len(learning.Sizes) == 0 || !errors.Is(err, context.Canceled)) {
 		return err
 	}
