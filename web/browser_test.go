@@ -23,6 +23,7 @@ import (
 
 	"github.com/chromedp/cdproto/accessibility"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -829,4 +830,109 @@ func TestAddresses(t *testing.T) {
 		do(t, ctx, chromedp.Navigate(home+c.hash))
 		until(t, ctx, c.shows)
 	}
+}
+
+// TestManyLines follows one line of twelve with the pointer: it stands out in all
+// pictures, and the page draws no more than it must.
+func TestManyLines(t *testing.T) {
+	ctx := browser(t)
+	root := t.TempDir()
+	var ids []string
+	for i := range 12 {
+		r, err := run.Create(filepath.Join(root, fmt.Sprintf("r%02d", i)), map[string]int{"seed": i})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for step := range int64(200) { // of different strides: the nearest point is not of the nearest line
+			if err := r.Append(run.Record{Step: step * int64(1+i%3), Time: 1e9, Kind: run.KindStep, Values: map[string]float64{"loss": float64(i) + 0.1*math.Sin(float64(step)), "other": 1 / float64(1+i+int(step))}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, fmt.Sprintf("r%02d", i))
+	}
+	address, _ := serve(t, root, "127.0.0.1:0", "")
+	do(t, ctx, chromedp.Navigate("http://"+address+"/#/compare/"+strings.Join(ids, "/")))
+	until(t, ctx, `document.querySelectorAll('.uplot').length == 2 && document.querySelectorAll('.legend').length == 2`)
+	if n := js[int](t, ctx, `new Set([...document.querySelectorAll('.legend')[0].querySelectorAll('line')].slice(0, 4).map((l) => l.getAttribute('stroke-dasharray'))).size`); n != 4 {
+		t.Errorf("four lines that follow each other are dashed in %d ways", n)
+	}
+	js[bool](t, ctx, `(window.drawn = 0, (() => { const clear = CanvasRenderingContext2D.prototype.clearRect; CanvasRenderingContext2D.prototype.clearRect = function (...a) { drawn++; clear.apply(this, a) } })(), document.querySelector('.plot').scrollIntoView({block: 'center'}), true)`)
+	before := js[string](t, ctx, `document.querySelectorAll('.plot canvas')[1].toDataURL()`)
+	over := js[[4]float64](t, ctx, `(() => { const b = document.querySelector('.u-over').getBoundingClientRect(); return [b.left, b.top, b.width, b.height] })()`)
+	// The seventh line is at 6 of the 11 that the axis has, with 4 % of room at both ends.
+	high := 11.2 * 1.08
+	y := over[1] + over[3]*(1-(6+0.1+0.04*11.2)/high)
+	do(t, ctx, chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, over[0]+over[2]/4, y-2), chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, over[0]+over[2]/4, y))
+	until(t, ctx, `[...document.querySelectorAll('.legend .front')].map((b) => b.innerText).join() == 'r06,r06'`)
+	time.Sleep(time.Second)
+	if n := js[int](t, ctx, `drawn`); n == 0 || n > 20 {
+		t.Errorf("for one move of the pointer two pictures are drawn %d times", n)
+	}
+	if js[string](t, ctx, `document.querySelectorAll('.plot canvas')[1].toDataURL()`) == before {
+		t.Error("the line does not stand out in the other picture")
+	}
+	do(t, ctx, chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, 5, 5))
+	until(t, ctx, `!document.querySelector('.legend .front')`)
+	// By keyboard: the name of a line.
+	js[bool](t, ctx, `(document.querySelectorAll('.legend button')[3].focus(), true)`)
+	until(t, ctx, `[...document.querySelectorAll('.legend .front')].map((b) => b.innerText).join() == 'r03,r03'`)
+}
+
+// TestPassing looks at a map of temperatures below zero, of more layers than a
+// table shows at once.
+func TestPassing(t *testing.T) {
+	ctx := browser(t)
+	root := t.TempDir()
+	r, err := run.Create(filepath.Join(root, "a"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for step := range int64(300) {
+		records := []run.Record{{Step: step, Time: 1e9, Kind: run.KindStep, Values: map[string]float64{"loss": 1}}}
+		for layer := range 60 {
+			heat := -1e-4 * (1 + float64(layer)) // and one layer above zero
+			if layer == 59 {
+				heat = 3e-3
+			}
+			records = append(records, run.Record{Step: step, Time: 1e9, Kind: run.KindLayer, Layer: fmt.Sprintf("l%02d", layer), Values: map[string]float64{"parameters": 100, "centred_virial": 100 * heat, "energy_in": 1, "energy_out": 0.5}})
+		}
+		if err := r.Append(records...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	address, _ := serve(t, root, "127.0.0.1:0", "")
+	do(t, ctx, chromedp.Navigate("http://"+address+"/#/run/a"))
+	until(t, ctx, `document.querySelector('#map canvas') && document.querySelector('#engine table')`)
+	until(t, ctx, `document.querySelector('#map .key').innerText.includes('below zero: passing') && document.querySelector('#map .zero').innerText == '0'`)
+	// How far from grey the cells of a layer are, at most.
+	hue := func(layer int) int {
+		return js[int](t, ctx, fmt.Sprintf(`(() => { const c = document.querySelector('#map canvas'), d = c.getContext('2d').getImageData(c.width / 2, (%d + 0.2) * c.height / 60, 40, 1).data; let most = 0; for (let i = 0; i < d.length; i += 4) most = Math.max(most, Math.max(d[i], d[i + 1], d[i + 2]) - Math.min(d[i], d[i + 1], d[i + 2])); return most })()`, layer))
+	}
+	for _, layer := range []int{0, 30, 58} {
+		if h := hue(layer); h > 8 {
+			t.Errorf("layer %d below zero is coloured: %d of 255 from grey", layer, h)
+		}
+	}
+	if h := hue(59); h < 60 {
+		t.Errorf("the layer above zero has no colour: %d of 255 from grey", h)
+	}
+	shot(t, ctx, "passing")
+	// Its table is folded, opens by keyboard, and is whole on paper.
+	rows := `document.querySelectorAll('#engine tbody tr').length`
+	if n := js[int](t, ctx, rows); n != 20 {
+		t.Errorf("%d rows are shown at first", n)
+	}
+	js[bool](t, ctx, `(dispatchEvent(new Event('beforeprint')), true)`)
+	until(t, ctx, rows+` == 60`)
+	js[bool](t, ctx, `(dispatchEvent(new Event('afterprint')), true)`)
+	until(t, ctx, rows+` == 20`)
+	js[bool](t, ctx, `([...document.querySelectorAll('#engine .tools button')].find((b) => b.innerText == 'Show all 60 rows').focus(), true)`)
+	do(t, ctx, chromedp.KeyEvent("\r"))
+	until(t, ctx, rows+` == 60 && document.activeElement.innerText == 'Show the first 20 rows' && document.activeElement.ariaExpanded == 'true'`)
 }
