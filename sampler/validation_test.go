@@ -149,6 +149,9 @@ func TestLogisticRegressionAgainstGrid(t *testing.T) {
 // A posterior at T is p^{1/T} in the parameters, whatever the coordinates that are
 // sampled: the scale of a regression, against a grid.
 func TestTemperatureOfAScale(t *testing.T) {
+	if testing.Short() {
+		t.Skip("statistics alone: ten times as slow under the race detector")
+	}
 	y := []float64{1.2, -0.4, 0.7, 2.1}
 	energies := map[float64]float64{}
 	spec := `{"model": "glm", "family": "normal", "response": "y", "intercept": true, "priors": {"alpha": "normal(0, 10)", "sigma": "half-normal(2)"}}`
