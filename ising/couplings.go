@@ -21,10 +21,13 @@ type Couplings struct {
 	JError [][]float64 // standard errors of J, by the sandwich
 	// Temperature is 1/√(mean over i of Σ_j J_ij²): the temperature in units
 	// where the couplings that act on a variable have a total square of one, as
-	// in the Sherrington-Kirkpatrick model, which freezes at 1. What noise adds
-	// to the squares is taken off; the error is by leaving out tenths of the
-	// samples.
+	// in the Sherrington-Kirkpatrick model, which freezes at 1. The squares of J
+	// itself are too large, by many times when the samples are few: so it is that of
+	// such models of the same size, sampled as often, whose fits come out as large.
+	// Where samples are too few to tell, it is not valid and says so.
 	Temperature thermo.Reading
+
+	surprise float64 // mean negative log pseudo-likelihood, with the prior
 }
 
 // maxVariables bounds the memory of a fit.
@@ -52,54 +55,18 @@ func FitCouplings(ctx context.Context, samples [][]int8) (*Couplings, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := fitCouplings(ctx, x)
+	c, err := fitCouplings(ctx, x, 1e-6)
 	if err != nil {
 		return nil, err
 	}
 	if err := c.sandwich(x); err != nil {
 		return nil, fmt.Errorf("fitting couplings: %w", err)
 	}
-	noise := meanSquare(c.JError)
-	const blocks = 10
-	m, n := x.Dims()
-	var leftOut []float64
-	for b := 0; b < blocks && m >= 2*blocks; b++ {
-		low, high := b*m/blocks, (b+1)*m/blocks
-		rest := mat.NewDense(m-(high-low), n, nil)
-		for k := range m - (high - low) {
-			from := k
-			if k >= low {
-				from += high - low
-			}
-			rest.SetRow(k, x.RawRowView(from))
-		}
-		part, err := fitCouplings(ctx, rest)
-		if err != nil {
-			return nil, err
-		}
-		leftOut = append(leftOut, meanSquare(part.J)-noise*float64(m)/float64(m-(high-low)))
+	c.Temperature, err = glassTemperature(ctx, x)
+	if err != nil {
+		return nil, err
 	}
-	c.Temperature = couplingTemperature(meanSquare(c.J)-noise, leftOut, m)
 	return c, nil
-}
-
-// couplingTemperature turns the mean square coupling and its leave-one-out
-// values into a temperature.
-func couplingTemperature(square float64, leftOut []float64, samples int) thermo.Reading {
-	r := thermo.Reading{Name: "couplings", Unit: "1", Value: math.NaN(), StdErr: math.NaN(), ESS: float64(samples)}
-	if len(leftOut) == 0 {
-		r.Invalid = "fewer than 20 samples give no error"
-	}
-	stderr := jackknifeError(leftOut)
-	if !(square > 0) || square < 2*stderr {
-		r.Invalid = "the couplings are not distinguishable from noise: the temperature is high, or the samples are few"
-	}
-	if square > 0 {
-		r.Value = 1 / math.Sqrt(square)
-		r.StdErr = stderr / (2 * square) * r.Value
-		r.DoF = float64(len(leftOut) - 1)
-	}
-	return r
 }
 
 func jackknifeError(values []float64) float64 {
@@ -181,7 +148,7 @@ func (p *pseudo) evaluate(theta, grad []float64) float64 {
 	return energy
 }
 
-func fitCouplings(ctx context.Context, x *mat.Dense) (*Couplings, error) {
+func fitCouplings(ctx context.Context, x *mat.Dense, threshold float64) (*Couplings, error) {
 	m, n := x.Dims()
 	p := pseudo{x: x, f: mat.NewDense(m, n, nil), residual: mat.NewDense(m, n, nil), gradient: mat.NewDense(n, n, nil)}
 	full, grad := make([]float64, n*n+n), make([]float64, n*n+n)
@@ -213,12 +180,12 @@ func fitCouplings(ctx context.Context, x *mat.Dense) (*Couplings, error) {
 		},
 		Status: func() (optimize.Status, error) { return optimize.NotTerminated, ctx.Err() },
 	}
-	result, err := optimize.Minimize(problem, make([]float64, pairs+n), &optimize.Settings{MajorIterations: 200, GradientThreshold: 1e-6}, &optimize.LBFGS{})
+	result, err := optimize.Minimize(problem, make([]float64, pairs+n), &optimize.Settings{MajorIterations: 200, GradientThreshold: threshold}, &optimize.LBFGS{})
 	if ctx.Err() != nil || result == nil {
 		return nil, fmt.Errorf("fitting couplings: %w", errors.Join(ctx.Err(), err))
 	}
 	spread(result.X)
-	c := &Couplings{H: append([]float64(nil), full[n*n:]...)}
+	c := &Couplings{H: append([]float64(nil), full[n*n:]...), surprise: result.F}
 	for i := range n {
 		c.J = append(c.J, append([]float64(nil), full[i*n:(i+1)*n]...))
 	}

@@ -101,7 +101,7 @@ func TestActivationTemperature(t *testing.T) {
 func TestWeightTemperature(t *testing.T) {
 	statistical(t)
 	for _, steps := range []int{0, 80} {
-		n, _, err := digitsNetwork(150, steps)
+		n, _, err := digitsNetwork(600, steps)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -228,7 +228,7 @@ func TestChoiceTemperature(t *testing.T) {
 func TestFitCouplings(t *testing.T) {
 	statistical(t)
 	const variables, temperature = 12, 1.5
-	m := newMachine(variables, 6000, temperature, 7)
+	m := newMachine(variables, 1500, temperature, 7)
 	c, err := FitCouplings(context.Background(), m.samples)
 	if err != nil {
 		t.Fatal(err)
