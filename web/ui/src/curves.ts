@@ -33,8 +33,8 @@ export function falls(c: Curve): boolean {
   return Math.min(...known) > 0 && Math.max(...known) / Math.min(...known) > 100;
 }
 
-/** The layers as rows of equal columns from from to to. */
-export function cells(layers: Curve[], from: number, to: number): (number | null)[][] {
+/** The layers as rows of equal columns from from to to: their means, or the standard errors of these. */
+export function cells(layers: Curve[], from: number, to: number, of: 'mean' | 'stderr' = 'mean'): (number | null)[][] {
   const columns = 300, width = (to - from + 1) / columns;
   return layers.map((c) => {
     const row: (number | null)[] = new Array(columns).fill(null);
@@ -43,7 +43,7 @@ export function cells(layers: Curve[], from: number, to: number): (number | null
       const a = Math.max(0, Math.floor((first - from) / width));
       const next = i + 1 < c.first.length ? c.first[i + 1] : c.last[i] + 1;
       const b = Math.min(columns, Math.max(a + 1, Math.floor((next - from) / width)));
-      for (let j = a; j < b; j++) row[j] = c.mean[i];
+      for (let j = a; j < b; j++) row[j] = c[of][i];
     });
     return row;
   });
