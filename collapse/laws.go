@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/kelvin-ml/kelvin/thermo"
 	"gonum.org/v1/gonum/mathext"
 )
 
@@ -40,7 +41,7 @@ func Laws(w *World, c Config) []Law {
 	case *gaussian:
 		drift := mathext.Digamma((n-1)/2) + math.Ln2 - math.Log(n)
 		if c.Mode == Replace && c.Fresh == 0 {
-			return []Law{{"log variance", fmt.Sprintf("t(ψ((n−1)/2) + ln 2 − ln n) + (t − 1) ln τ: drift %.4g a generation", drift+math.Log(c.Temperature)), true,
+			return []Law{{"log variance", fmt.Sprintf("t(ψ((n−1)/2) + ln 2 − ln n) + (t − 1) ln τ: drift %s a generation", thermo.Format(drift+math.Log(c.Temperature), 4)), true,
 				each(c.Generations, func(t int) float64 { return float64(t)*drift + float64(max(t-1, 0))*math.Log(c.Temperature) })}}
 		}
 	}

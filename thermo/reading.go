@@ -55,7 +55,7 @@ func (r Reading) String() string {
 // the value alone, to six significant digits. Minus signs are typographic ones.
 func FormatError(value, stderr float64) string {
 	if !(stderr > 1e-13*math.Abs(value)) || math.IsInf(stderr, 0) || math.IsNaN(value) || math.IsInf(value, 0) {
-		return strings.ReplaceAll(fmt.Sprintf("%.6g", value), "-", "−")
+		return Format(value, 6)
 	}
 	magnitude := math.Max(math.Abs(value), stderr)
 	exponent := math.Floor(math.Log10(magnitude))
@@ -65,6 +65,15 @@ func FormatError(value, stderr float64) string {
 	}
 	decimals := int(math.Max(0, 1-math.Floor(math.Log10(stderr))))
 	return strings.ReplaceAll(fmt.Sprintf("%.*f ± %.*f", decimals, value, decimals, stderr), "-", "−")
+}
+
+// Format formats a number to so many significant digits at most: 0.0123, −2.5×10⁻⁵.
+func Format(value float64, digits int) string {
+	mantissa, exponent, ok := strings.Cut(fmt.Sprintf("%.*g", digits, value), "e")
+	if n, err := strconv.Atoi(exponent); ok && err == nil {
+		mantissa += "×10" + superscript(n)
+	}
+	return strings.ReplaceAll(mantissa, "-", "−")
 }
 
 // superscript writes an exponent in Unicode: ⁻⁵.

@@ -165,7 +165,7 @@ func usageOr(generations []collapse.Generation, err error) error {
 func (d *simulateDocument) of(quantity string, generation int) string {
 	for _, l := range d.Theory {
 		if l.Quantity == quantity {
-			return fmt.Sprintf("%.4g", l.Values[generation])
+			return thermo.Format(l.Values[generation], 4)
 		}
 	}
 	return ""
@@ -174,9 +174,13 @@ func (d *simulateDocument) of(quantity string, generation int) string {
 func (d *simulateDocument) print(w io.Writer) error {
 	fmt.Fprintf(w, "%s, %s: samples at temperature %g, %g fresh for every sample; %d samples, %d runs, seed %d\n\n",
 		d.Model, d.Mode, d.Temperature, d.Fresh, d.Samples, d.Runs, d.Seed)
-	columns := []string{"generation", "entropy (nat)", "diversity", "tail mass", "log variance", "energy (nat)", "temperature"}
+	columns := []string{"generation", "entropy (nat)", "diversity (1)", "tail mass (1)", "log variance (1)", "energy (nat)", "temperature (1)"}
 	for _, l := range d.Theory {
-		columns = append(columns, l.Quantity+", theory")
+		unit := "1"
+		if l.Quantity == "entropy" {
+			unit = "nat"
+		}
+		columns = append(columns, fmt.Sprintf("%s, theory (%s)", l.Quantity, unit))
 	}
 	table := report.Table{Columns: columns}
 	last := len(d.Generations) - 1
@@ -188,7 +192,7 @@ func (d *simulateDocument) print(w io.Writer) error {
 		row := []string{fmt.Sprint(g.Generation)}
 		for _, r := range []thermo.Reading{g.Entropy, g.Diversity, g.TailMass, g.LogVariance, g.Energy, g.Temperature} {
 			if math.IsNaN(r.Value) {
-				row = append(row, "–")
+				row = append(row, "-")
 			} else {
 				row = append(row, thermo.FormatError(r.Value, r.StdErr)+map[bool]string{true: "", false: " *"}[r.Valid()])
 			}

@@ -180,7 +180,7 @@ func newMonitorDocument(list []collapse.Monitored, seed uint64) *monitorDocument
 func monitorFinding(generation int, m collapse.Monitored, g monitorGeneration) thermo.Finding {
 	f := thermo.Finding{ID: strings.ReplaceAll(string(m.Verdict), " ", "-"), Severity: thermo.Warning, What: fmt.Sprintf("generation %d: %s", generation, m.Verdict)}
 	if s := g.Statistics["entropy"]; s.Value != nil && s.Adjusted != nil {
-		f.Evidence = fmt.Sprintf("entropy %s %s (p = %.2g)", thermo.FormatError(*s.Value, *s.StdErr), s.Unit, *s.Adjusted)
+		f.Evidence = fmt.Sprintf("entropy %s %s (p = %s)", thermo.FormatError(*s.Value, *s.StdErr), s.Unit, thermo.Format(*s.Adjusted, 2))
 	}
 	if s := g.Statistics["temperature"]; s.Value != nil {
 		f.Evidence += fmt.Sprintf(", temperature %s under generation 0", thermo.FormatError(*s.Value, *s.StdErr))

@@ -113,9 +113,9 @@ func (d *phaseDocument) fill(points []collapse.PhasePoint, temperatures []float6
 
 func (d *phaseDocument) print(w io.Writer) error {
 	fmt.Fprintf(w, "%d classes, %d samples a generation, seed %d; simulated in steps of %.3g\n\n", d.Classes, d.Samples, d.Seed, d.Step)
-	table := report.Table{Columns: []string{"temperature", "uniform stable from", "1/τ − 1", "collapsed up to", "fold"}}
+	table := report.Table{Columns: []string{"temperature (1)", "uniform stable from (1)", "1/τ − 1", "collapsed up to (1)", "fold (1)"}}
 	for _, b := range d.Boundaries {
-		table.Rows = append(table.Rows, []string{fmt.Sprintf("%g", b.Temperature), end(b.Uniform, "–"), fmt.Sprintf("%.4g", b.Critical), end(b.Collapsed, "–"), fmt.Sprintf("%.4g", b.Fold)})
+		table.Rows = append(table.Rows, []string{fmt.Sprintf("%g", b.Temperature), end(b.Uniform, "-"), fmt.Sprintf("%.4g", b.Critical), end(b.Collapsed, "-"), fmt.Sprintf("%.4g", b.Fold)})
 	}
 	return table.Print(w)
 }

@@ -93,8 +93,8 @@ func (d *compareDocument) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "\ta\tb\tb − a")
 	fmt.Fprintf(t, "model\t%s\t%s\t\n", d.A.Model, d.B.Model)
-	fmt.Fprintf(t, "energy\t%.6g\t%.6g\t%s\n", d.A.Energy, d.B.Energy, thermo.FormatError(d.Energy.Value, d.Energy.StdErr))
-	fmt.Fprintf(t, "squared gradient\t%.3g\t%.3g\t\n", d.A.GradientNorm2, d.B.GradientNorm2)
+	fmt.Fprintf(t, "energy\t%s\t%s\t%s\n", thermo.Format(d.A.Energy, 6), thermo.Format(d.B.Energy, 6), thermo.FormatError(d.Energy.Value, d.Energy.StdErr))
+	fmt.Fprintf(t, "squared gradient\t%s\t%s\t\n", thermo.Format(d.A.GradientNorm2, 3), thermo.Format(d.B.GradientNorm2, 3))
 	fmt.Fprintf(t, "width −½Σ ln λ/nat\t%s\t%s\t%s\n", thermo.FormatError(d.A.Width.Value, d.A.Width.StdErr),
 		thermo.FormatError(d.B.Width.Value, d.B.Width.StdErr), thermo.FormatError(d.Width.Value, d.Width.StdErr))
 	fmt.Fprintf(t, "flat directions\t%s\t%s\t\n", countText(d.A.Flat), countText(d.B.Flat))

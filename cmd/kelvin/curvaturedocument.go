@@ -152,19 +152,19 @@ func (d *curvatureDocument) print(w io.Writer) error {
 		of = fmt.Sprintf("of what %d examples were drawn from", d.Examples)
 	}
 	fmt.Fprintf(t, "%s\t%s; %d parameters, regulariser %g, seed %d\n", d.Matrix, of, d.Parameters, d.Regulariser, d.Seed)
-	fmt.Fprintf(t, "energy\t%.6g, squared gradient %.4g\n", d.Energy, d.GradientNorm2)
+	fmt.Fprintf(t, "energy\t%s, squared gradient %s\n", thermo.Format(d.Energy, 6), thermo.Format(d.GradientNorm2, 4))
 	if d.Trace != nil {
 		fmt.Fprintf(t, "trace\t%v (%s)\n", *d.Trace, d.methodText())
 	}
 	for i, e := range d.Top {
-		line := fmt.Sprintf("%.6g, residual %.1e", e.Value, e.Residual)
+		line := eigenvalueText(e)
 		if i < len(d.TopPopulation) {
 			line += fmt.Sprintf("; population %v", d.TopPopulation[i])
 		}
 		fmt.Fprintf(t, "%s\t%s\n", first(i, "largest eigenvalues"), line)
 	}
 	for i, e := range d.Bottom {
-		fmt.Fprintf(t, "%s\t%.6g, residual %.1e\n", first(i, "smallest eigenvalues"), e.Value, e.Residual)
+		fmt.Fprintf(t, "%s\t%s\n", first(i, "smallest eigenvalues"), eigenvalueText(e))
 	}
 	d.printMeaning(t)
 	if err := t.Flush(); err != nil {
@@ -175,15 +175,19 @@ func (d *curvatureDocument) print(w io.Writer) error {
 	}
 	fmt.Fprintln(w)
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "layer\tparameters\ttrace\ttrace/parameter\tconfigurational/energy per nat")
+	fmt.Fprintln(t, "layer\tparameters\ttrace (energy/θ²)\ttrace/parameter\tconfigurational (energy/nat)")
 	for _, l := range d.Layers {
-		fmt.Fprintf(t, "%s\t%d\t%s\t%.4g\t", l.Name, l.Parameters, thermo.FormatError(l.Trace.Value, l.Trace.StdErr), l.Trace.Value/float64(l.Parameters))
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t", l.Name, l.Parameters, thermo.FormatError(l.Trace.Value, l.Trace.StdErr), thermo.Format(l.Trace.Value/float64(l.Parameters), 4))
 		if l.Configurational != nil {
 			fmt.Fprint(t, thermo.FormatError(l.Configurational.Value, l.Configurational.StdErr))
 		}
 		fmt.Fprintln(t)
 	}
 	return t.Flush()
+}
+
+func eigenvalueText(e curvature.Eigenvalue) string {
+	return fmt.Sprintf("%s, residual %s", thermo.Format(e.Value, 6), thermo.Format(e.Residual, 2))
 }
 
 func first(i int, label string) string {
@@ -222,11 +226,11 @@ func (d *curvatureDocument) printMeaning(t io.Writer) {
 		fmt.Fprintf(t, "temperature of sgd's noise\t%v\n", *d.Noise)
 	}
 	if b := d.Basin; b != nil {
-		fmt.Fprintf(t, "basin at %.4g energy/nat\tentropy %v, free energy %v\n", *d.Temperature, b.Entropy, b.FreeEnergy)
+		fmt.Fprintf(t, "basin at %s energy/nat\tentropy %v, free energy %v\n", thermo.Format(*d.Temperature, 4), b.Entropy, b.FreeEnergy)
 		fmt.Fprintf(t, "\t%s flat directions, %s falling\n", countText(b.Flat), countText(b.Negative))
 	}
 	if n := len(d.Density); n > 0 {
-		fmt.Fprintf(t, "density\t%d points from %.4g to %.4g, smoothed over %.3g: with --json\n", n, d.Density[0].X, d.Density[n-1].X, d.DensityWidth)
+		fmt.Fprintf(t, "density\t%d points from %s to %s, smoothed over %.3g: with --json\n", n, thermo.Format(d.Density[0].X, 4), thermo.Format(d.Density[n-1].X, 4), d.DensityWidth)
 	}
 }
 

@@ -41,7 +41,7 @@ func (d *curvatureDocument) page() report.Page {
 		page.Figures = append(page.Figures, report.FigureOf("temperature of sgd's noise", *d.Noise))
 	}
 	if b := d.Basin; b != nil {
-		at := fmt.Sprintf(" at %.4g energy/nat", *d.Temperature)
+		at := fmt.Sprintf(" at %s energy/nat", thermo.Format(*d.Temperature, 4))
 		page.Figures = append(page.Figures, report.FigureOf("entropy of the basin"+at, b.Entropy), report.FigureOf("free energy"+at, b.FreeEnergy))
 	}
 	page.Sections = append(page.Sections, d.eigenvalueSection())
@@ -64,7 +64,7 @@ func (d *curvatureDocument) eigenvalueSection() report.Section {
 			name = fmt.Sprintf("smallest %d", i-len(d.Top)+1)
 		}
 		ends.Readings = append(ends.Readings, thermo.Reading{Group: name, Value: e.Value, StdErr: e.Residual})
-		s.Table.Rows = append(s.Table.Rows, []string{name, fmt.Sprintf("%.6g", e.Value), fmt.Sprintf("%.1e", e.Residual), population})
+		s.Table.Rows = append(s.Table.Rows, []string{name, thermo.Format(e.Value, 6), thermo.Format(e.Residual, 2), population})
 	}
 	s.Charts = []report.Chart{ends}
 	if len(d.Density) > 0 {
@@ -91,7 +91,7 @@ func (d *curvatureDocument) layerSection() report.Section {
 			temperature = cell(*l.Configurational)
 		}
 		traces.Readings = append(traces.Readings, thermo.Reading{Group: "layer " + l.Name, Value: l.Trace.Value / k, StdErr: l.Trace.StdErr / k, Invalid: l.Trace.Invalid})
-		s.Table.Rows = append(s.Table.Rows, []string{l.Name, fmt.Sprint(l.Parameters), cell(l.Trace), fmt.Sprintf("%.4g", l.Trace.Value/k), temperature})
+		s.Table.Rows = append(s.Table.Rows, []string{l.Name, fmt.Sprint(l.Parameters), cell(l.Trace), thermo.Format(l.Trace.Value/k, 4), temperature})
 	}
 	s.Charts = []report.Chart{traces}
 	return s

@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/kelvin-ml/kelvin/dataset"
+	"github.com/kelvin-ml/kelvin/thermo"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -85,7 +86,7 @@ func (d dataDocument) print(w io.Writer) error {
 	fmt.Fprintf(t, "examples\t%d\n", d.Examples)
 	fmt.Fprintf(t, "shape\t%v %s\n", d.Shape, d.DType)
 	f := d.Features
-	fmt.Fprintf(t, "features\tmean %.4g, standard deviation %.4g, from %.4g to %.4g\n", f.Mean, f.SD, f.Min, f.Max)
+	fmt.Fprintf(t, "features\tmean %s, standard deviation %s, from %s to %s\n", thermo.Format(f.Mean, 4), thermo.Format(f.SD, 4), thermo.Format(f.Min, 4), thermo.Format(f.Max, 4))
 	if f.Constant > 0 {
 		fmt.Fprintf(t, "constant\t%d features have one value in every example\n", f.Constant)
 	}
@@ -106,7 +107,7 @@ func (d dataDocument) print(w io.Writer) error {
 		}
 		fmt.Fprintf(t, "counts\t%s\n", list)
 	case d.Targets != nil:
-		fmt.Fprintf(t, "targets\t%d per example, mean %.4g, standard deviation %.4g\n", d.Targets.Number, d.Targets.Mean, d.Targets.SD)
+		fmt.Fprintf(t, "targets\t%d per example, mean %s, standard deviation %s\n", d.Targets.Number, thermo.Format(d.Targets.Mean, 4), thermo.Format(d.Targets.SD, 4))
 	default:
 		fmt.Fprintln(t, "answers\tnone: neither labels nor targets")
 	}

@@ -124,9 +124,9 @@ func decode(c *cobra.Command, logits, tokens string) (*decodeDocument, error) {
 func (t truncation) says() string {
 	switch calibration.Truncation(t.Kind) {
 	case calibration.TopK:
-		return fmt.Sprintf("top-k, with k of at least %d: all tokens lie above, which has a chance of %.2g otherwise", t.K, t.PValue)
+		return fmt.Sprintf("top-k, with k of at least %d: all tokens lie above, which has a chance of %s otherwise", t.K, thermo.Format(t.PValue, 2))
 	case calibration.TopP:
-		return fmt.Sprintf("top-p, with p of about %.4g: all tokens lie within, which has a chance of %.2g otherwise", t.P, t.PValue)
+		return fmt.Sprintf("top-p, with p of about %.4g: all tokens lie within, which has a chance of %s otherwise", t.P, thermo.Format(t.PValue, 2))
 	}
 	return "none that shows"
 }

@@ -272,7 +272,7 @@ func (d *spendingDocument) print(w io.Writer) error {
 			fmt.Fprintf(w, "%-9s%s: not known: %s\n", line.name, line.r.Name, line.r.Invalid)
 		}
 	}
-	fmt.Fprintf(w, "%-9s%.4g J/bit, k_B T ln 2 at %.4g K (%s)\n", "Landauer", d.Landauer, d.Chip, d.ChipSource)
+	fmt.Fprintf(w, "%-9s%s J/bit, k_B T ln 2 at %.4g K (%s)\n", "Landauer", thermo.Format(d.Landauer, 4), d.Chip, d.ChipSource)
 	for i, g := range d.Gaps {
 		if i == 5 {
 			fmt.Fprintf(w, "and %d more times without power\n", len(d.Gaps)-i)

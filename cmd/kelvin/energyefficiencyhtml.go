@@ -52,7 +52,7 @@ func (d *spendingDocument) page(h *power.History, traces []power.Trace) report.P
 	}
 	return report.Page{
 		Title: "Energy of " + d.Run,
-		Lead:  fmt.Sprintf("What it cost, and what it got for it. Landauer's bound is %.4g J/bit, k_B T ln 2 at %.4g K (%s).", d.Landauer, d.Chip, d.ChipSource),
+		Lead:  fmt.Sprintf("What it cost, and what it got for it. Landauer's bound is %s J/bit, k_B T ln 2 at %.4g K (%s).", thermo.Format(d.Landauer, 4), d.Chip, d.ChipSource),
 		Facts: []report.Fact{{Label: "power", Value: d.Power}},
 		Figures: []report.Figure{report.FigureOf("energy", d.Total), report.FigureOf("price of loss removed, for one example", d.PerLoss),
 			report.FigureOf("price of entropy lost", d.PerBit)},

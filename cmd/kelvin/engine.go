@@ -171,11 +171,11 @@ func gainOf(network *nn.Network[float32], g nn.Group, scales map[string]float64)
 func (l engineLayer) cells() []string {
 	text := func(x *float64) string {
 		if x == nil {
-			return "–"
+			return "-"
 		}
 		return fmt.Sprintf("%.3g", *x)
 	}
-	in, out, efficiency := "–", "–", "–"
+	in, out, efficiency := "-", "-", "-"
 	if l.EnergyIn != nil {
 		in, out = thermo.FormatError(l.EnergyIn.Value, l.EnergyIn.StdErr), thermo.FormatError(l.EnergyOut.Value, l.EnergyOut.StdErr)
 		efficiency = thermo.FormatError(l.Efficiency.Value, l.Efficiency.StdErr)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kelvin-ml/kelvin/report"
 	"github.com/kelvin-ml/kelvin/theory"
+	"github.com/kelvin-ml/kelvin/thermo"
 	"github.com/spf13/cobra"
 )
 
@@ -224,7 +225,7 @@ func printEfficiency(w io.Writer, rows []efficiencyDocument) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "activation\tq\tefficiency\ttype\tregime\tgain")
 	for _, r := range rows {
-		fmt.Fprintf(t, "%s\t%g\t%.6g\t%s\t%s\t%.6g\n", r.Activation, r.Q, r.shown(), r.Type, r.Regime, r.Gain)
+		fmt.Fprintf(t, "%s\t%g\t%s\t%s\t%s\t%.6g\n", r.Activation, r.Q, thermo.Format(r.shown(), 6), r.Type, r.Regime, r.Gain)
 	}
 	return t.Flush()
 }

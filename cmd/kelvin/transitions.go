@@ -140,7 +140,7 @@ func (d *transitionsDocument) print(out io.Writer) error {
 		return err
 	}
 	for i, t := range d.Transitions {
-		fmt.Fprintf(out, "\ntransition %d, steps %d to %d: %s, p = %.1g\n", i+1, t.First, t.Last, t.Kind, t.P)
+		fmt.Fprintf(out, "\ntransition %d, steps %d to %d: %s, p = %s\n", i+1, t.First, t.Last, t.Kind, thermo.Format(t.P, 1))
 		if t.Driven != "" {
 			fmt.Fprintf(out, "  driven: %s\n", t.Driven)
 		}
@@ -228,7 +228,7 @@ func (d *transitionsDocument) page() report.Page {
 		for _, c := range t.Changes {
 			changes.Rows = append(changes.Rows, []string{c.label(), cell(c.Before), cell(c.After), c.Kind, fmt.Sprintf("%.1g", c.P)})
 		}
-		text := fmt.Sprintf("Steps %d to %d, %s, p = %.1g. ", t.First, t.Last, t.Kind, t.P)
+		text := fmt.Sprintf("Steps %d to %d, %s, p = %s. ", t.First, t.Last, t.Kind, thermo.Format(t.P, 1))
 		if t.Driven != "" {
 			text += "Driven: " + t.Driven + ". "
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kelvin-ml/kelvin/power"
+	"github.com/kelvin-ml/kelvin/thermo"
 )
 
 // follow prints the chip's temperature along a run, whose power it recorded or
@@ -60,7 +61,7 @@ func follow(ctx context.Context, out io.Writer, c *chip, path string) error {
 	if err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
-	fmt.Fprintf(out, "%.4g J in %d s; hottest %.2f K at %d s; %d s above the %.2f K at which it would have throttled\n", joules, second, highest, when, hot, c.limit)
+	fmt.Fprintf(out, "%s J in %d s; hottest %.2f K at %d s; %d s above the %.2f K at which it would have throttled\n", thermo.Format(joules, 4), second, highest, when, hot, c.limit)
 	return err
 }
 

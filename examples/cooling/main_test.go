@@ -92,7 +92,7 @@ func TestFollow(t *testing.T) {
 	if err := follow(context.Background(), &out, c, dir); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(out.String(), "2.64e+05 J in 1200 s; hottest 358.") || !strings.Contains(out.String(), "at 1200 s") {
+	if !strings.Contains(out.String(), "2.64×10⁵ J in 1200 s; hottest 358.") || !strings.Contains(out.String(), "at 1200 s") {
 		t.Errorf("%s", &out)
 	}
 	if err := follow(context.Background(), &out, c, filepath.Join(t.TempDir(), "none")); err == nil {
