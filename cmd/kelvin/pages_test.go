@@ -246,7 +246,7 @@ func checkPage(t *testing.T, args []string, d pageDocument) (charts int) {
 
 // units are those that docs/dashboard.md lists.
 var units = strings.Fields(`1 count loss energy nat energy/nat energy/θ² energy²/θ² θ²/energy θ θ² signal² J J/nat J/bit W s K °C A mm % bit
-	J/k_B k_B 1/J 1/energy nat/word documents examples draws runs units spins directions`)
+	1/energy nat/word documents examples draws runs units spins directions`)
 
 var inBrackets = regexp.MustCompile(`\S.* \(([^()]+)\)$`)
 

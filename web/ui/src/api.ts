@@ -15,7 +15,7 @@ export interface Curve { first: number[]; last: number[]; mean: Values; stderr: 
 export interface Layers { layers: string[]; curves: Curve[] }
 export interface Reading { value: number | null; stderr: number | null; unit: string; valid: boolean; reason: string }
 export interface Transition { first: number; last: number; kind: string; driven: string; p: number; latent_heat: Reading; changes: { name: string; layer: string; before: Reading; after: Reading; kind: string; p: number }[] }
-export interface Transitions { transitions: Transition[]; looked_at: number; reason: string }
+export interface Transitions { transitions: Transition[]; looked_at: number; last: number | null; reason: string }
 export interface Matrix { name: string; spectral_norm: Reading; stable_rank: Reading; entropy: Reading; alpha: Reading }
 export interface Spectra { step: number; text: string; matrices: Matrix[]; charts: ChartDocument[]; table: TableDocument }
 export interface Spending { figures: { label: string; value: string; unit?: string; note?: string }[]; charts: ChartDocument[]; reason: string }
@@ -23,11 +23,13 @@ export interface Spending { figures: { label: string; value: string; unit?: stri
 /** What a report has inside instead of a server: a page, or a run and documents by their path. */
 const embedded = (() => {
   const element = document.getElementById('kelvin-data');
-  return element ? (JSON.parse(element.textContent!) as { page?: PageDocument; run?: string; documents?: Record<string, unknown> }) : null;
+  return element ? (JSON.parse(element.textContent!) as { page?: PageDocument; run?: string; command?: string; documents?: Record<string, unknown> }) : null;
 })();
 
 /** The run that this page is a report of, or null. */
 export const reportOf = embedded?.run ?? null;
+/** The command that made this report, or empty. */
+export const command = embedded?.command ?? '';
 /** The page that this is a report of, or null. */
 export const page = embedded?.page ?? null;
 
