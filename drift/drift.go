@@ -211,8 +211,8 @@ func (r *Result) judge() {
 		r.Verdict = Refresh
 		r.Findings = append(r.Findings, thermo.Finding{ID: "refresh", Severity: thermo.Critical, Confidence: 1 - max(r.P, r.EnergyP),
 			What: fmt.Sprintf("the energy has risen from %.4g to %.4g", r.EnergyReference, r.EnergyCurrent),
-			Evidence: fmt.Sprintf("shift %s (95 %%: %.3g to %.3g), p = %.2g; of the whole comparison p = %.2g",
-				thermo.FormatError(r.Energy.Value, r.Energy.StdErr), r.Energy.Low, r.Energy.High, r.EnergyP, r.P),
+			Evidence: fmt.Sprintf("shift %s (95 %%: %s to %s), p = %.2g; of the whole comparison p = %.2g",
+				thermo.FormatError(r.Energy.Value, r.Energy.StdErr), thermo.Format(r.Energy.Low, 3), thermo.Format(r.Energy.High, 3), r.EnergyP, r.P),
 			Change: "if the reference was held out of training, train on some of the new data; if it was not, an energy this far above is what overfitting looks like: compare with held-out data"})
 	case r.P < level:
 		r.Verdict = Watch

@@ -191,8 +191,8 @@ func (d *driftDocument) lead() string {
 	if d.Energy == nil {
 		return counts + "; not all have answers, so the energy is not known"
 	}
-	return fmt.Sprintf("%s: energy %.4g → %.4g, shift %s (95 %%: %.3g to %.3g)", counts, *d.Reference.Energy, *d.Current.Energy,
-		thermo.FormatError(d.Energy.Value, d.Energy.StdErr), d.Energy.Low, d.Energy.High)
+	return fmt.Sprintf("%s: energy %.4g → %.4g, shift %s (95 %%: %s to %s)", counts, *d.Reference.Energy, *d.Current.Energy,
+		thermo.FormatError(d.Energy.Value, d.Energy.StdErr), thermo.Format(d.Energy.Low, 3), thermo.Format(d.Energy.High, 3))
 }
 
 func (d *driftDocument) views() report.Table {

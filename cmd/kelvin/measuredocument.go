@@ -145,7 +145,7 @@ func (d *measureDocument) print(out io.Writer) error {
 func (d *measureDocument) printLayers(out io.Writer) error {
 	fmt.Fprintln(out)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "layer\tparameters\ttemperature (energy/nat)\theat (energy)\tactivation\tefficiency\tengine\tdead\tsaturated")
+	fmt.Fprintln(w, "layer\tparameters\ttemperature (energy/nat)\theat (energy)\tactivation\tefficiency (1)\tengine\tdead\tsaturated")
 	for _, l := range d.Layers {
 		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s, %s\t%s\t%s\n", l.Name, l.Parameters,
 			readOrDash(l.Temperature), readOrDash(l.Heat),

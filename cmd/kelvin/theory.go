@@ -124,14 +124,14 @@ func printLinear(w io.Writer, states []theory.LinearState) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "loss\tinit\tform\tenergy\ttemperature\trelative error")
 	for _, s := range states {
-		fmt.Fprintf(t, "%s\t%s\texact\t%.7g\t%.7g\n", s.Loss, s.Init, s.Energy, s.Temperature)
+		fmt.Fprintf(t, "%s\t%s\texact\t%s\t%s\n", s.Loss, s.Init, thermo.Format(s.Energy, 7), thermo.Format(s.Temperature, 7))
 		best := s.Best()
 		for _, a := range s.Asymptotes {
 			mark := ""
 			if a == best {
 				mark = " *"
 			}
-			fmt.Fprintf(t, "\t\t%s\t%.7g\t%.7g\t%.2g%s\n", a.Regime, a.Energy, a.Temperature, a.RelativeError, mark)
+			fmt.Fprintf(t, "\t\t%s\t%s\t%s\t%s%s\n", a.Regime, thermo.Format(a.Energy, 7), thermo.Format(a.Temperature, 7), thermo.Format(a.RelativeError, 2), mark)
 		}
 	}
 	if err := t.Flush(); err != nil {

@@ -105,7 +105,7 @@ func (d *watchDocument) print(out io.Writer) error {
 }
 
 func (d *watchDocument) table() report.Table {
-	t := report.Table{Columns: []string{"layer", "parameters", "temperature (energy/nat)", "stationarity", "efficiency", "dead", "saturated", "noise scale (examples)"}}
+	t := report.Table{Columns: []string{"layer", "parameters", "temperature (energy/nat)", "stationarity (1)", "efficiency (1)", "dead", "saturated", "noise scale (examples)"}}
 	hottest := 0.0
 	for _, l := range d.Layers {
 		if l.Temperature.Valid() {
