@@ -30,7 +30,7 @@ type LLC struct {
 	BurnIn   int            // first draws of every chain, after the warm-up, that are left out: as many as leave most that are independent
 	Zeroth   thermo.Zeroth
 	Findings []thermo.Finding
-	Chains   *Result   // without the burn-in; the quantity drawn is the localising energy Tγ|θ − θ*|²/2
+	Chains   *Result   // without the burn-in; the quantity drawn is |θ − θ*|²
 	Ladder   *Tempered // what parallel tempering adds, or nil
 }
 
@@ -57,6 +57,7 @@ func LearningCoefficient(ctx context.Context, density func(chain int) (Density, 
 	o.Thin = 1
 	o.Curvature = false // singular minima curve on scales far below those of their valleys
 	o.Start = func(int, *rand.Rand) []float64 { return theta }
+	o.centre = theta // E is nearly homogeneous about a minimum; elsewhere steep walls add their noise to the virial
 	first, err := density(0)
 	if err != nil {
 		return nil, fmt.Errorf("learning coefficient: %w", err)
@@ -70,7 +71,7 @@ func LearningCoefficient(ctx context.Context, density func(chain int) (Density, 
 	}
 	local := func(chain int) (Density, error) {
 		d, err := density(chain)
-		return localised{d, theta, o.Localisation * o.Temperature}, err
+		return localised{d, theta, o.Localisation}, err
 	}
 	if o.Hottest > 0 {
 		l.Ladder, err = RunTempered(ctx, local, kernel, Ladder{o.Hottest, o.Rungs}, o.Options)
@@ -90,39 +91,33 @@ func LearningCoefficient(ctx context.Context, density func(chain int) (Density, 
 	return l, err
 }
 
-// A localised density adds strength·|θ − centre|²/2 and reports it.
+// A localised density has the volume exp(−γ|θ − centre|²/2): the localising prior,
+// which then is the same at every temperature. Tempering goes up to it, where the
+// replicas forget where they were.
 type localised struct {
 	Density
 	centre   []float64
-	strength float64
+	strength float64 // γ
 }
 
-func (l localised) pull(theta []float64) float64 {
-	d := floats.Distance(theta, l.centre, 2)
-	return l.strength * d * d / 2
-}
-
-func (l localised) Energy(theta []float64) float64 { return l.Density.Energy(theta) + l.pull(theta) }
-
-func (l localised) Gradient(theta, gradient []float64) float64 {
-	e := l.Density.Gradient(theta, gradient)
+func (l localised) LogVolume(theta, gradient []float64) float64 {
 	for i, c := range l.centre {
-		gradient[i] += l.strength * (theta[i] - c)
+		gradient[i] = -l.strength * (theta[i] - c)
 	}
-	return e + l.pull(theta)
+	d := floats.Distance(theta, l.centre, 2)
+	return -l.strength * d * d / 2
 }
 
-func (localised) Names() []string               { return []string{"localising energy"} }
-func (l localised) Report(theta, out []float64) { out[0] = l.pull(theta) }
+func (localised) Names() []string { return []string{"distance, squared"} }
+
+func (l localised) Report(theta, out []float64) {
+	d := floats.Distance(theta, l.centre, 2)
+	out[0] = d * d
+}
 
 // read computes the coefficient from the chains and says whether to trust it.
 func (l *LLC) read() {
-	pulls := l.Chains.Chain(0)
 	energies := l.Chains.series(func(c *Chain) []float64 { return c.Energy })
-	for i, e := range energies {
-		energies[i] = append([]float64(nil), e...)
-		floats.Sub(energies[i], pulls[i])
-	}
 	var settled bool
 	l.BurnIn, settled = burnIn(energies)
 	for i := range energies {
@@ -230,3 +225,21 @@ func (w *Window) Gradient(theta, gradient []float64) float64 {
 	copy(gradient, w.gradient[w.Offset:w.Offset+w.Size])
 	return e
 }
+
+// A manyScales kernel is NUTS whose step is drawn anew for every trajectory, from
+// its StepSize down by up to as many decades, evenly in the logarithm. The valleys
+// of a singular minimum narrow from its corner outwards, and of a step that is
+// right at one place there a replica elsewhere does not move.
+type manyScales struct {
+	NUTS
+	decades float64
+}
+
+func (k manyScales) Step(d Density, s *State, rng *rand.Rand) (Info, error) {
+	n := k.NUTS
+	n.StepSize *= math.Pow(10, -k.decades*rng.Float64())
+	return n.Step(d, s, rng)
+}
+
+func (k manyScales) withLeapfrogStep(h float64) tunable { k.StepSize = h; return k }
+func (k manyScales) withMetric(m *Metric) tunable       { k.Metric = m; return k }

@@ -29,6 +29,8 @@ type Options struct {
 	// Progress is called now and then, by one goroutine at a time per chain, with
 	// the number of steps one chain has taken since the last call; nil: not called.
 	Progress func(steps int)
+
+	centre []float64 // of the virial; nil: the mean of the warm-up
 }
 
 // A Result is what several chains drew. It can be stored as JSON and continued
@@ -310,6 +312,7 @@ func startChain(ctx context.Context, d Density, kernel Kernel, chain, names int,
 			c.Weights[i] = positions.M2[i] / (float64(positions.N-1) * o.Temperature)
 		}
 	}
+	copy(c.Centre, o.centre)
 	c.Generator, err = source.MarshalBinary()
 	return c, err
 }

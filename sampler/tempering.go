@@ -442,6 +442,7 @@ func (t *tuning) chain(names int) (*Chain, error) {
 			c.Centre[i], c.Weights[i] = seen.Mean[i], seen.M2[i]/(float64(seen.N-1)*t.options.Temperature)
 		}
 	}
+	copy(c.Centre, t.options.centre)
 	var err error
 	c.Generator, err = t.source.MarshalBinary()
 	return c, err
