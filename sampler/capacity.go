@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/kelvin-ml/kelvin/thermo"
+	"gonum.org/v1/gonum/mat"
 	"gonum.org/v1/gonum/stat"
 )
 
@@ -20,13 +21,16 @@ type CapacityPoint struct {
 	Entropy     thermo.Reading   // S(T) − S of the coldest temperature, by thermodynamic integration
 	Virial      thermo.Reading   // the temperature that the chains read
 	Findings    []thermo.Finding // of the chains at this temperature
+
+	covariance float64 // of the errors of Energy and Capacity
 }
 
 // A CapacityCurve is U(T), C(T) and S(T), coldest first.
 type CapacityCurve struct {
 	Points []CapacityPoint
 	// PValue is the chance that C from the variance and dU/dT differ as much as
-	// they do if the chains are in equilibrium; NaN for fewer than 3 temperatures.
+	// they do if the chains are in equilibrium, over all intervals between
+	// temperatures; NaN for fewer than 3 temperatures, or where an energy is not valid.
 	PValue float64
 	Peaks  []Peak
 }
@@ -68,7 +72,7 @@ func HeatCapacity(ctx context.Context, density func(chain int) (Density, error),
 			break
 		}
 		curve.Points = append(curve.Points, CapacityPoint{Temperature: sorted[i], Energy: r.Energy(), Capacity: r.HeatCapacity(),
-			Virial: r.Thermometers()[0], Findings: r.Findings()})
+			Virial: r.Thermometers()[0], Findings: r.Findings(), covariance: r.energyCovariance()})
 		o.Start = func(chain int, _ *rand.Rand) []float64 { return r.Chains[chain].State.Theta }
 		o.Seed++ // other noise at every temperature
 	}
@@ -77,6 +81,18 @@ func HeatCapacity(ctx context.Context, density func(chain int) (Density, error),
 	curve.compare()
 	curve.findPeaks(rand.New(rand.NewPCG(o.Seed, math.MaxUint64)))
 	return curve, cancelled
+}
+
+// energyCovariance returns the covariance of the errors of U and C, from those of
+// their sum and difference, each in units of its own.
+func (r *Result) energyCovariance() float64 {
+	energies := r.series(func(c *Chain) []float64 { return c.Energy })
+	all := slices.Concat(energies...)
+	mean, sd := stat.MeanStdDev(all, nil)
+	combined := func(sign float64) float64 { // of x² ± x, x = (E − U)/sd
+		return square(MCSE(transform(energies, func(e float64) float64 { x := (e - mean) / sd; return x*x + sign*x })))
+	}
+	return sd * sd * sd / square(r.Temperature) * (combined(1) - combined(-1)) / 4
 }
 
 // A radius is a density that reports the length of its parameters, squared.
@@ -101,21 +117,35 @@ func (c *CapacityCurve) integrate() {
 		}
 		p.Entropy = thermo.Reading{Name: "entropy", Unit: "nat"}
 		var variance float64
-		for j, w := range weights {
+		for j, w := range weights[:i+1] {
 			p.Entropy.Value += w * c.Points[j].Energy.Value
 			variance += w * w * c.Points[j].Energy.StdErr * c.Points[j].Energy.StdErr
 		}
 		p.Entropy.StdErr = math.Sqrt(variance)
+		if i > 0 {
+			p.Entropy.Invalid = c.invalid(0, i)
+		}
 	}
 }
 
+// invalid says which of the energies from … to must not be trusted, if any.
+func (c *CapacityCurve) invalid(from, to int) string {
+	for _, p := range c.Points[from : to+1] {
+		if !p.Energy.Valid() {
+			return fmt.Sprintf("the energy at T = %.4g is not: %s", p.Temperature, p.Energy.Invalid)
+		}
+	}
+	return ""
+}
+
 // compare fills in dU/dT and tests it against C. Between neighbours ∫ C dT must
-// be U₂ − U₁; the integral is taken by the trapezoidal rule.
+// be U₂ − U₁; the integral is taken by the trapezoidal rule. Neighbouring
+// intervals share a temperature, whose errors they have in common.
 func (c *CapacityCurve) compare() {
 	c.PValue = math.NaN()
 	n := len(c.Points)
 	if n == 1 {
-		c.Points[0].Slope = thermo.Reading{Name: "dU/dT", Unit: "1", Value: math.NaN(), StdErr: math.NaN(), Invalid: "one temperature has no slope"}
+		c.Points[0].Slope = thermo.Reading{Name: "dU/dT", Unit: "nat", Value: math.NaN(), StdErr: math.NaN(), Invalid: "one temperature has no slope"}
 		return
 	}
 	for i := range c.Points {
@@ -124,22 +154,31 @@ func (c *CapacityCurve) compare() {
 		width := b.Temperature - a.Temperature
 		slope := (b.Energy.Value - a.Energy.Value) / width
 		stderr := math.Hypot(a.Energy.StdErr, b.Energy.StdErr) / width
-		c.Points[i].Slope = thermo.Reading{Name: "dU/dT", Unit: "1", Value: slope, StdErr: stderr}
+		c.Points[i].Slope = thermo.Reading{Name: "dU/dT", Unit: "nat", Value: slope, StdErr: stderr, Invalid: c.invalid(low, high)}
 	}
-	if n < 3 {
+	if n < 3 || c.invalid(0, n-1) != "" {
 		return
 	}
-	var chi2, count float64
-	for i := 1; i < n; i += 2 { // disjoint intervals: independent terms
-		a, b := c.Points[i-1], c.Points[i]
-		gain := b.Energy.Value - a.Energy.Value
-		half := (b.Temperature - a.Temperature) / 2
-		integral := half * (a.Capacity.Value + b.Capacity.Value)
-		variance := square(a.Energy.StdErr) + square(b.Energy.StdErr) + square(half*a.Capacity.StdErr) + square(half*b.Capacity.StdErr)
-		chi2 += square(gain-integral) / variance
-		count++
+	excess := mat.NewVecDense(n-1, nil) // of U₂ − U₁ over the integral
+	errors := mat.NewSymBandDense(n-1, 1, nil)
+	half := func(i int) float64 { return (c.Points[i+1].Temperature - c.Points[i].Temperature) / 2 }
+	for i := range n - 1 {
+		a, b, h := c.Points[i], c.Points[i+1], half(i)
+		excess.SetVec(i, b.Energy.Value-a.Energy.Value-h*(a.Capacity.Value+b.Capacity.Value))
+		// The interval has −U₁ − hC₁ and U₂ − hC₂.
+		errors.SetSymBand(i, i, square(a.Energy.StdErr)+square(h*a.Capacity.StdErr)+2*h*a.covariance+
+			square(b.Energy.StdErr)+square(h*b.Capacity.StdErr)-2*h*b.covariance)
+		if i+1 < n-1 {
+			g := half(i + 1)
+			errors.SetSymBand(i, i+1, -square(b.Energy.StdErr)+h*g*square(b.Capacity.StdErr)+(h-g)*b.covariance)
+		}
 	}
-	c.PValue = chiSquaredTail(count, chi2)
+	var cholesky mat.BandCholesky
+	var solved mat.VecDense
+	if !cholesky.Factorize(errors) || cholesky.SolveVecTo(&solved, excess) != nil {
+		return
+	}
+	c.PValue = chiSquaredTail(float64(n-1), mat.Dot(excess, &solved))
 }
 
 func square(x float64) float64 { return x * x }

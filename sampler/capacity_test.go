@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"sync/atomic"
 	"testing"
+
+	"github.com/kelvin-ml/kelvin/thermo"
 )
 
 // A quadratic in k dimensions has U = kT/2, C = k/2 and S = (k/2) ln T, exactly.
@@ -112,5 +115,54 @@ func TestHeatCapacityCancelled(t *testing.T) {
 	defer cancel()
 	if c, err := HeatCapacity(ctx, density, NUTS{StepSize: 0.5}, []float64{1, 2}, o); c != nil || !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled at once: %+v, %v", c, err)
+	}
+}
+
+// The test of C against dU/dT sees a jump of the energy in any interval, and
+// raises no false alarm where errors of U and C are as said.
+func TestCapacityComparesAllIntervals(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	curve := func(n, jumpAt int) *CapacityCurve {
+		c := &CapacityCurve{}
+		for i := range n {
+			T := math.Pow(2, float64(i))
+			sd, sc := 0.1*T, 0.05
+			u, v := rng.NormFloat64(), rng.NormFloat64()
+			p := CapacityPoint{Temperature: T, Energy: thermo.Reading{Value: 2*T + sd*u, StdErr: sd},
+				Capacity: thermo.Reading{Value: 2 + sc*(0.6*u+0.8*v), StdErr: sc}, covariance: 0.6 * sd * sc}
+			if i >= jumpAt {
+				p.Energy.Value += 10 * sd * 2
+			}
+			c.Points = append(c.Points, p)
+		}
+		c.compare()
+		return c
+	}
+	for _, n := range []int{3, 6} {
+		for at := 1; at < n; at++ {
+			if p := curve(n, at).PValue; !(p < 1e-6) {
+				t.Errorf("%d temperatures, a jump before number %d: p = %v", n, at, p)
+			}
+		}
+		var below float64 // share of p-values below 0.1
+		for range 2000 {
+			if curve(n, n).PValue < 0.1 {
+				below += 1.0 / 2000
+			}
+		}
+		near(t, "share of p < 0.1", below, 0.1, math.Sqrt(0.1*0.9/2000))
+	}
+}
+
+// What rests on an energy that is not valid is not valid.
+func TestCapacityOfOneDraw(t *testing.T) {
+	c, err := HeatCapacity(context.Background(), shared(gaussian{lambda: []float64{1, 2}}), NUTS{StepSize: 0.5}, []float64{1, 2, 4}, Options{Warmup: 20, Draws: 1, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range c.Points {
+		if p.Slope.Valid() || i > 0 && p.Entropy.Valid() || !math.IsNaN(c.PValue) {
+			t.Errorf("%+v, p = %v", p, c.PValue)
+		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/kelvin-ml/kelvin/thermo"
 	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/optimize"
+	"gonum.org/v1/gonum/stat"
 )
 
 // LLCOptions say how a local learning coefficient is read. Temperature is 1/β:
@@ -23,9 +25,10 @@ type LLCOptions struct {
 
 // An LLC is a local learning coefficient with what it rests on.
 type LLC struct {
-	Value    thermo.Reading // λ̂ = β(⟨E⟩ − E(θ*)); not valid when the chains are not in equilibrium
+	Value    thermo.Reading // λ̂ = β(⟨E⟩ − E(θ*)); not valid when the chains are not in equilibrium or θ* is not at a minimum
 	Beta     float64
 	Minimum  float64        // E(θ*)
+	Lowest   float64        // to which E falls on a descent from θ*: E(θ*) if this is a minimum
 	Energy   thermo.Reading // ⟨E⟩, without the localising prior
 	BurnIn   int            // first draws of every chain, after the warm-up, that are left out: as many as leave most that are independent
 	Zeroth   thermo.Zeroth
@@ -42,7 +45,9 @@ type LLC struct {
 //
 // The kernel must be exact (NUTS, HMC, MALA): a biased one adds its own heat to
 // λ̂. The reading is refused, with the reason, when the thermometers do not read
-// the bath's temperature or the chains disagree. Cancelling ctx during the draws
+// the bath's temperature or the chains disagree, or when θ* is not at a minimum: by
+// how much β·E falls on a descent from it, λ̂ is too small, so this must be less than
+// the standard error, to which it is added. Cancelling ctx during the draws
 // returns a reading of those that there are, together with the error of ctx.
 func LearningCoefficient(ctx context.Context, density func(chain int) (Density, error), kernel Kernel, theta []float64, o LLCOptions) (*LLC, error) {
 	if _, exact := kernel.(tunable); !exact {
@@ -74,6 +79,9 @@ func LearningCoefficient(ctx context.Context, density func(chain int) (Density, 
 		return localised{d, theta, o.Localisation}, err
 	}
 	if o.Hottest > 0 {
+		if k, ok := kernel.(NUTS); ok {
+			kernel = manyScales{k, 4}
+		}
 		l.Ladder, err = RunTempered(ctx, local, kernel, Ladder{o.Hottest, o.Rungs}, o.Options)
 		if l.Ladder != nil {
 			l.Chains = l.Ladder.Result
@@ -87,8 +95,38 @@ func LearningCoefficient(ctx context.Context, density func(chain int) (Density, 
 	if l.Chains == nil {
 		return nil, fmt.Errorf("learning coefficient: %w", err)
 	}
+	l.Lowest = descend(first, theta, l.Beta)
 	l.read()
 	return l, err
+}
+
+// descend returns the lowest energy to which theta leads downhill, to a hundredth
+// of 1/β or so: that at theta if this is a minimum.
+func descend(d Density, theta []float64, beta float64) float64 {
+	at, least := append([]float64(nil), theta...), beta*d.Energy(theta)
+	value := func(x []float64) float64 {
+		e := beta * d.Energy(x)
+		if e < least {
+			least = e
+			copy(at, x)
+		}
+		return e
+	}
+	slope := func(gradient, x []float64) {
+		d.Gradient(x, gradient)
+		floats.Scale(beta, gradient)
+	}
+	// A search that ends early, at the precision of the energy, has still seen what
+	// it has seen; one that goes on from there with a new metric sees a little more.
+	for range 3 {
+		before := least
+		_, _ = optimize.Minimize(optimize.Problem{Func: value, Grad: slope}, append([]float64(nil), at...),
+			&optimize.Settings{MajorIterations: 300, FuncEvaluations: 1000, GradientThreshold: 1e-4}, &optimize.LBFGS{})
+		if before-least < 1e-3 {
+			break
+		}
+	}
+	return least / beta
 }
 
 // A localised density has the volume exp(−γ|θ − centre|²/2): the localising prior,
@@ -129,25 +167,56 @@ func (l *LLC) read() {
 	l.Value.Name, l.Value.Unit = "learning coefficient", "1"
 	l.Value.Value = l.Beta * (l.Energy.Value - l.Minimum)
 	l.Value.StdErr *= l.Beta
+	if l.Ladder != nil { // what replicas bring along the ladder the series of one chain may not show
+		means := make([]float64, len(energies))
+		for i, e := range energies {
+			means[i] = l.Beta * stat.Mean(e, nil)
+		}
+		if m := float64(len(means)); m > 1 {
+			l.Value.StdErr = max(l.Value.StdErr, stat.StdDev(means, nil)/math.Sqrt(m))
+		}
+	}
 	l.Zeroth = l.Chains.ZerothLaw()
 	l.Findings = l.Chains.Findings()
+	l.judge(settled, RHat(energies))
+}
+
+// judge refuses the coefficient where it must not be trusted; every refusal has
+// its finding.
+func (l *LLC) judge(settled bool, rHat float64) {
+	refuse := func(reason string, f thermo.Finding) {
+		l.Value.Invalid = reason
+		if f.Severity = thermo.Critical; !slices.ContainsFunc(l.Findings, func(g thermo.Finding) bool { return g.ID == f.ID }) {
+			l.Findings = append(l.Findings, f)
+		}
+	}
+	if !l.Value.Valid() {
+		refuse(l.Value.Invalid, thermo.Finding{ID: "few-draws", What: "too few draws for a learning coefficient", Evidence: "energy: " + l.Value.Invalid, Change: "draw more"})
+	}
 	if !settled {
-		l.Value.Invalid = "not in equilibrium: the energy has not settled in the first half of the draws"
-		l.Findings = append(l.Findings, thermo.Finding{ID: "not-settled", Severity: thermo.Critical,
+		refuse("not in equilibrium: the energy has not settled in the first half of the draws", thermo.Finding{ID: "not-settled",
 			What: "the chains are still on their way to equilibrium", Evidence: fmt.Sprintf("without the first %d draws of each chain more are independent than with them", l.BurnIn),
 			Change: "lengthen the warm-up"})
 	}
-	if rHat := RHat(energies); rHat > 1.05 {
-		l.Value.Invalid = fmt.Sprintf("the chains disagree about the energy (R-hat %.2f)", rHat)
+	if rHat > 1.05 {
+		refuse(fmt.Sprintf("the chains disagree about the energy (R-hat %.2f)", rHat), thermo.Finding{ID: "not-mixed",
+			What: "the chains disagree: they have not met", Evidence: fmt.Sprintf("R-hat of the energy is %.2f (above 1.05)", rHat), Change: "draw more, or warm up longer"})
 	}
 	if l.Zeroth.Verdict == thermo.NotEquilibrium && l.Zeroth.PValue < 0.001 {
-		l.Value.Invalid = "not in equilibrium: " + l.Zeroth.Reason
+		refuse("not in equilibrium: "+l.Zeroth.Reason, thermo.Finding{ID: "not-in-equilibrium",
+			What: "the thermometers differ from each other or from the temperature asked for", Evidence: l.Zeroth.Reason, Change: "lengthen the warm-up"})
 	}
-	if l.Value.Valid() && l.Value.Value < -4*l.Value.StdErr {
-		l.Value.Invalid = "negative: the parameters are not a minimum of the energy"
-		l.Findings = append(l.Findings, thermo.Finding{ID: "not-a-minimum", Severity: thermo.Critical,
-			What: "the chains found lower energies than that of the parameters", Evidence: fmt.Sprintf("mean energy %v, at the parameters %.6g", l.Energy, l.Minimum),
-			Change: "train to a minimum first, or localise more strongly"})
+	short := l.Beta * (l.Minimum - l.Lowest)
+	if short > l.Value.StdErr || l.Value.Value < -4*l.Value.StdErr {
+		what, evidence := "the parameters are not at a minimum of the energy, and the coefficient is too small for it", fmt.Sprintf("downhill of them it falls from %.6g to %.6g, of which comes %.2g in the coefficient: %s were it counted from there",
+			l.Minimum, l.Lowest, short, thermo.FormatError(l.Value.Value+short, l.Value.StdErr))
+		if !(short > l.Value.StdErr) {
+			what, evidence = "the chains found lower energies than that of the parameters", fmt.Sprintf("mean energy %v, at the parameters %.6g", l.Energy, l.Minimum)
+		}
+		refuse("the parameters are not a minimum of the energy", thermo.Finding{ID: "not-a-minimum", What: what, Evidence: evidence,
+			Change: "train to the minimum first: longer, with all examples in a minibatch and a learning rate that falls"})
+	} else {
+		l.Value.StdErr = math.Hypot(l.Value.StdErr, short)
 	}
 }
 

@@ -5,7 +5,10 @@ import (
 	"flag"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
+
+	"github.com/kelvin-ml/kelvin/thermo"
 )
 
 var long = flag.Bool("long", false, "run the long tests")
@@ -140,5 +143,37 @@ func TestLearningCoefficientWithoutWarmup(t *testing.T) {
 		if t.Logf("%d draws: %v, burn-in %d, %v", draws, l.Value, l.BurnIn, l.Findings); l.Value.Valid() && math.Abs(l.Value.Value-6.5) > 4*l.Value.StdErr {
 			t.Errorf("%d draws: %v counts as valid", draws, l.Value)
 		}
+	}
+}
+
+// Parameters that are not at a minimum are refused, however small the error of the
+// chains, and those at one are not.
+func TestLearningCoefficientOffTheMinimum(t *testing.T) {
+	d := gaussian{lambda: []float64{1, 10, 100}}
+	for _, c := range []struct {
+		off   float64 // β·E at the parameters
+		valid bool
+	}{{0, true}, {0.01, true}, {1, false}} {
+		const temperature = 1e-4
+		theta := []float64{math.Sqrt(2 * c.off * temperature), 0, 0}
+		o := LLCOptions{Options: Options{Warmup: 300, Draws: 1000, Temperature: temperature, Seed: 1}, Localisation: 1}
+		l, err := LearningCoefficient(context.Background(), shared(d), NUTS{StepSize: 0.1}, theta, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := slices.ContainsFunc(l.Findings, func(f thermo.Finding) bool { return f.ID == "not-a-minimum" })
+		if l.Value.Valid() != c.valid || found == c.valid || math.Abs(l.Beta*(l.Minimum-l.Lowest)-c.off) > 1e-3 {
+			t.Errorf("%g off: %v, lowest %g, findings %v", c.off, l.Value, l.Lowest, l.Findings)
+		}
+		near(t, "learning coefficient", l.Value.Value, 1.5-c.off, l.Value.StdErr)
+	}
+}
+
+// A reading that is refused has a finding.
+func TestLearningCoefficientOfFewDraws(t *testing.T) {
+	o := LLCOptions{Options: Options{Warmup: 50, Draws: 3, Seed: 1}, Localisation: 1}
+	l, err := LearningCoefficient(context.Background(), shared(gaussian{lambda: []float64{1, 2}}), NUTS{StepSize: 0.5}, []float64{0, 0}, o)
+	if err != nil || l.Value.Valid() || len(l.Findings) == 0 {
+		t.Errorf("%+v, %v", l, err)
 	}
 }

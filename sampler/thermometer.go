@@ -63,7 +63,7 @@ func (r *Result) HeatCapacity() thermo.Reading {
 			}
 		}
 	}
-	return estimate("heat capacity", "1", squares)
+	return estimate("heat capacity", "nat", squares)
 }
 
 func (r *Result) reading(name, unit string, trace func(*Chain) []float64) thermo.Reading {

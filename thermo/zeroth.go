@@ -33,8 +33,10 @@ type Zeroth struct {
 	Temperature float64 // the common temperature, weighted by precision; NaN as PValue
 	Spread      float64 // largest less smallest reading, relative to Temperature
 	Detectable  float64 // relative departure of the least precise thermometer seen with a chance of 80 %
-	Compared    int     // valid thermometers
+	Compared    int     // valid thermometers, known temperatures among them
 	Reason      string  // in words
+
+	exact int // of those compared, known without error: a bath
 }
 
 // ZerothLaw compares the valid readings, which must be of one temperature by
@@ -307,6 +309,9 @@ func compared(readings []Reading) ([]Reading, Zeroth) {
 		if usable(r) {
 			used = append(used, r)
 			low, high = min(low, r.Value), max(high, r.Value)
+			if r.StdErr == 0 {
+				z.exact++
+			}
 		}
 	}
 	z.Compared = len(used)
@@ -341,6 +346,13 @@ func (z Zeroth) judge(departure float64) Zeroth {
 	}
 	z.PValue = min(z.PValue, 1)
 	z.Detectable = 0
+	agree, differ := fmt.Sprintf("%d thermometers agree", z.Compared), fmt.Sprintf("%d thermometers differ", z.Compared)
+	if n := z.Compared - z.exact; z.exact > 0 && n > 0 { // which is not read by a thermometer
+		agree, differ = fmt.Sprintf("%d thermometers agree with the bath", n), fmt.Sprintf("%d thermometers and the bath differ", n)
+		if n == 1 {
+			agree, differ = "1 thermometer agrees with the bath", "1 thermometer and the bath differ"
+		}
+	}
 	if departure > 0 {
 		z.Detectable = departure / scale
 	}
@@ -350,14 +362,13 @@ func (z Zeroth) judge(departure float64) Zeroth {
 		z.Reason = "the readings cannot be compared"
 	case z.PValue < zerothLevel && z.Spread > zerothTolerance:
 		z.Verdict = NotEquilibrium
-		z.Reason = fmt.Sprintf("%d thermometers differ by up to %.3g %% (p = %.2g)", z.Compared, 100*z.Spread, z.PValue)
+		z.Reason = fmt.Sprintf("%s by up to %.3g %% (p = %.2g)", differ, 100*z.Spread, z.PValue)
 	case z.Detectable > zerothDifference:
 		z.Verdict = NotEnoughData
-		z.Reason = fmt.Sprintf("%d thermometers agree (p = %.2g), but a departure below %.3g %% would have gone unseen",
-			z.Compared, z.PValue, 100*z.Detectable)
+		z.Reason = fmt.Sprintf("%s (p = %.2g), but a departure below %.3g %% would have gone unseen", agree, z.PValue, 100*z.Detectable)
 	default:
 		z.Verdict = Equilibrium
-		z.Reason = fmt.Sprintf("%d thermometers agree within %.3g %% (p = %.2g)", z.Compared, 100*z.Spread, z.PValue)
+		z.Reason = fmt.Sprintf("%s within %.3g %% (p = %.2g)", agree, 100*z.Spread, z.PValue)
 	}
 	return z
 }

@@ -144,14 +144,18 @@ func runCapacity(cmd *cobra.Command, path string, f capacityFlags) error {
 	curve, err := sampler.HeatCapacity(cmd.Context(), density, sampler.NUTS{StepSize: 0.01, MaxDepth: 6}, temperatures,
 		sampler.Options{Chains: f.chains, Warmup: f.warmup, Draws: f.draws, Seed: f.seed,
 			Progress: sampleProgress(cmd.ErrOrStderr(), len(temperatures)*f.chains*(f.warmup+f.draws))})
+	if done := cmd.Context().Err(); done != nil && err != nil {
+		points := 0
+		if curve != nil {
+			points = len(curve.Points)
+		}
+		err = fmt.Errorf("interrupted after %d of %d temperatures: %w", points, len(temperatures), done)
+	}
 	if curve == nil {
 		return err
 	}
 	d := describeCapacity(curve)
-	if err != nil {
-		d.Interrupted = true
-		err = fmt.Errorf("interrupted after %d of %d temperatures: %w", len(d.Points), len(temperatures), err)
-	}
+	d.Interrupted = err != nil
 	d.Model, d.Seed, d.Chains, d.Warmup, d.Draws, d.Prior, d.parameters = path, f.seed, f.chains, f.warmup, f.draws, f.prior, whole.Dim()
 	err = errors.Join(err, writePage(cmd, d.page))
 	if f.plot != "" {
@@ -208,19 +212,23 @@ func (d capacityDocument) print(w io.Writer) error {
 	fmt.Fprintf(w, "%d parameters, prior normal(0, %g): %d chains × %d draws at each temperature, seed %d\n\n", d.parameters, d.Prior, d.Chains, d.Draws, d.Seed)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "T\tenergy\theat capacity\tdU/dT\tentropy\tvirial T\t")
+	refused := false
 	for _, p := range d.Points {
 		fmt.Fprintf(t, "%.4g\t", p.Temperature)
 		for _, r := range []thermo.Reading{p.Energy, p.Capacity, p.Slope, p.Entropy, p.Virial} {
-			fmt.Fprintf(t, "%s\t", thermo.FormatError(r.Value, r.StdErr))
+			fmt.Fprintf(t, "%s\t", cell(r))
+			refused = refused || !r.Valid()
 		}
 		fmt.Fprintln(t)
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(w)
+	if refused {
+		fmt.Fprint(w, "\nin parentheses, or -: not valid\n")
+	}
 	if d.Agreement.PValue != nil {
-		fmt.Fprintf(w, "heat capacity from fluctuations and from dU/dT: p = %.2g\n", *d.Agreement.PValue)
+		fmt.Fprintf(w, "\nheat capacity from fluctuations and from dU/dT: p = %.2g\n", *d.Agreement.PValue)
 	}
 	for _, p := range d.Peaks {
 		fmt.Fprintf(w, "peak at T = %s: heat capacity %v\n", thermo.FormatError(p.Temperature, p.StdErr), p.Capacity)
@@ -231,7 +239,7 @@ func (d capacityDocument) print(w io.Writer) error {
 // plot draws both readings of the heat capacity against temperature.
 func (d capacityDocument) plot(path string) error {
 	p := plot.New()
-	p.X.Label.Text, p.Y.Label.Text = "temperature", "heat capacity"
+	p.X.Label.Text, p.Y.Label.Text = "temperature (energy/nat)", "heat capacity (nat)"
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	p.Legend.Top = true
 	for i, curve := range []struct {

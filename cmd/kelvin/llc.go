@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"slices"
 	"text/tabwriter"
 
 	"github.com/kelvin-ml/kelvin/dataset"
@@ -123,13 +122,17 @@ func runLLC(cmd *cobra.Command, path string, f llcFlags) error {
 	}
 	show := sampleProgress(cmd.ErrOrStderr(), passes*f.chains*(f.warmup+f.draws))
 	document, err := f.read(cmd.Context(), network, set, show)
+	done := cmd.Context().Err()
 	if document == nil {
+		if done != nil {
+			return fmt.Errorf("interrupted before there were draws to read: %w", done)
+		}
 		return err
 	}
 	document.Model = path
-	if err != nil && cmd.Context().Err() != nil {
+	if err != nil && done != nil {
 		document.Interrupted = true
-		err = fmt.Errorf("interrupted after %d of %d draws per chain and %d layers: %w", document.Draws, f.draws, len(document.Layers), err)
+		err = fmt.Errorf("interrupted after %d of %d draws per chain and %d layers: %w", document.Draws, f.draws, len(document.Layers), done)
 	}
 	err = errors.Join(err, writePage(cmd, document.page))
 	if f.asJSON {
@@ -158,7 +161,7 @@ func (f llcFlags) read(ctx context.Context, network *nn.Network[float32], set *d
 	d := &llcDocument{Schema: schema, Seed: f.seed, LLC: l.Value, Beta: l.Beta, Examples: set.N, Parameters: len(theta),
 		Localisation: f.localisation, Chains: len(l.Chains.Chains), Warmup: f.warmup, Draws: l.BurnIn + len(l.Chains.Chain(0)[0]), BurnIn: l.BurnIn, Loss: l.Minimum / n,
 		MeanLoss: l.Energy, chains: l.Chains, Layers: []llcLayer{}, Equilibrium: l.Zeroth, Thermometers: l.Chains.Thermometers(),
-		Findings: slices.DeleteFunc(l.Findings, func(f thermo.Finding) bool { return f.ID == "shallow-trees" })} // it costs time alone
+		Findings: llcFindings("", l)}
 	d.MeanLoss.Name, d.MeanLoss.Value, d.MeanLoss.StdErr = "mean loss", l.Energy.Value/n, l.Energy.StdErr/n
 	if !f.perLayer || err != nil {
 		return d, err
@@ -177,8 +180,23 @@ func (f llcFlags) read(ctx context.Context, network *nn.Network[float32], set *d
 		}
 		l.Value.Group = g.Name
 		d.Layers = append(d.Layers, llcLayer{g.Name, g.Size, l.Value, l.BurnIn})
+		d.Findings = append(d.Findings, llcFindings(g.Name, l)...)
 	}
 	return d, nil
+}
+
+// llcFindings are those of a reading but for shallow trees, which cost time alone;
+// those of a layer, if it has a name, say so.
+func llcFindings(layer string, l *sampler.LLC) []thermo.Finding {
+	findings := []thermo.Finding{}
+	for _, f := range l.Findings {
+		if f.ID == "shallow-trees" {
+			continue
+		}
+		f.Group = layer
+		findings = append(findings, f)
+	}
+	return findings
 }
 
 func (d *llcDocument) print(w io.Writer) error {
