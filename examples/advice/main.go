@@ -265,7 +265,7 @@ func (t trial) compare(seeds int) error {
 		}
 		gain, spread := stat.MeanStdDev(gains, nil)
 		half := distuv.StudentsT{Sigma: 1, Nu: float64(seeds - 1)}.Quantile(0.975) * spread / math.Sqrt(float64(seeds))
-		fmt.Printf("; %.3g times that of the advice (95 %%: %.3g to %.3g)\n", math.Exp(gain), math.Exp(gain-half), math.Exp(gain+half))
+		fmt.Printf("; %s times that of the advice (95 %%: %s to %s)\n", thermo.Format(math.Exp(gain), 3), thermo.Format(math.Exp(gain-half), 3), thermo.Format(math.Exp(gain+half), 3))
 	}
 	return nil
 }
