@@ -20,8 +20,8 @@ type noise struct {
 }
 
 const (
-	fewestTimes  = 20 // correlation times in a window that they are read from
-	shortest     = 256
+	fewestTimes  = 40 // correlation times in a window that they are read from
+	shortest     = 128
 	differences  = 48 // at least so many tell how large the noise is
 	ofDifference = 6  // variance of the second difference of independent values of variance 1
 )
@@ -34,7 +34,7 @@ func readNoise(values []float64) noise {
 		d := values[j] - 2*values[j-1] + values[j-2]
 		z.sums = append(z.sums, z.sums[len(z.sums)-1]+d*d/ofDifference)
 	}
-	for length := shortest; ; length *= 4 {
+	for length := shortest; ; length *= 2 {
 		windows := max(1, len(values)/length)
 		var taus, sizes []float64
 		for i := range windows {
@@ -51,9 +51,9 @@ func readNoise(values []float64) noise {
 		if len(taus) > 0 {
 			slices.Sort(taus)
 			slices.Sort(sizes)
-			tau := taus[len(taus)/2]
+			tau := taus[(len(taus)-1)/2]
 			if tau*fewestTimes <= float64(len(values)/windows) {
-				z.tau, z.size = tau, sizes[len(sizes)/2]
+				z.tau, z.size = tau, sizes[(len(sizes)-1)/2]
 				return z
 			}
 		}

@@ -262,7 +262,7 @@ type curve struct {
 // where there would be less than eight records in each.
 func (v *view) curve(layer, name string, from, to int64, n int) (*curve, error) {
 	from, to = max(from, v.first), min(to, v.last)
-	fine, err := v.fine(layer, name, from, to, max(n*values, 4*shortest))
+	fine, err := v.fine(layer, name, from, to, max(n*values, 16*shortest))
 	if err != nil {
 		return nil, err
 	}
