@@ -210,3 +210,17 @@ func ExampleZerothLaw() {
 	// not in equilibrium
 	// 3 thermometers differ by up to 23.9 % (p = 2.6e-20)
 }
+
+// A known temperature is the bath, which no thermometer reads.
+func TestZerothLawWords(t *testing.T) {
+	bath := Reading{Name: "bath", Value: 1}
+	a, b := Reading{Value: 1.001, StdErr: 0.01}, Reading{Value: 0.999, StdErr: 0.01}
+	for want, readings := range map[string][]Reading{
+		"2 thermometers agree with the bath within": {a, b, bath}, "1 thermometer agrees with the bath within": {a, bath}, "2 thermometers agree within": {a, b},
+		"2 thermometers and the bath differ by up to": {a, {Value: 2, StdErr: 0.01}, bath},
+	} {
+		if z := ZerothLawAnyDependence(readings); !strings.HasPrefix(z.Reason, want) || z.Compared != len(readings) {
+			t.Errorf("%q, want %q", z.Reason, want)
+		}
+	}
+}
