@@ -210,7 +210,7 @@ func checkID(id string) error {
 	case strings.ContainsAny(id, "\\\x00"):
 		return fmt.Errorf("run %q: expected a path without backslashes and zero bytes", id)
 	case !fs.ValidPath(id), !filepath.IsLocal(filepath.FromSlash(id)): // of Windows also colons, CON, …
-		return fmt.Errorf("run %q: expected a path below the folder of the runs: names between single slashes, none of them ..", id)
+		return fmt.Errorf(`run %q: expected a path below the folder of the runs, with single slashes and without ".."`, id)
 	}
 	if id != "." {
 		for part := range strings.SplitSeq(id, "/") {
