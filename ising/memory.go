@@ -98,7 +98,7 @@ func (p *Point) doubt(c Config) {
 	x, size := c.memoryAt(p.Temperature), float64(c.Model.Size)
 	sweeps := float64(p.Measurements * c.Interval)
 	each := sweeps / (2 * x.sweeps)
-	if c.Replicas >= minBlocks {
+	if c.Replicas >= minReplicas {
 		each = math.Max(1, each) // replicas are independent however short
 	}
 	draws := float64(c.Replicas) * each

@@ -121,9 +121,12 @@ func (m moments) observables(sites, temperature float64) observables {
 	}
 }
 
-// minBlocks is the least number of batches, or of replicas, that an error is
-// read from.
-const minBlocks = 8
+// Least numbers of batches, and of replicas, that an error is read from: of fewer
+// replicas the batches of their mean are more, and tell the error better.
+const (
+	minBlocks   = 8
+	minReplicas = 32
+)
 
 // block is the mean of some measurements and their weight.
 type block struct {
@@ -197,7 +200,7 @@ func (x measured) jackknife(f func(moments) float64) (value, stderr float64, con
 }
 
 // noError is said where the correlation of a series cannot be told.
-const noError = "too few measurements, or too correlated ones, for an error: more sweeps, or 8 replicas or more, give one"
+const noError = "too few measurements, or too correlated ones, for an error: more sweeps, or 32 replicas or more, give one"
 
 // reading is a jackknife estimate as a reading; variance is of the single
 // measurements of the mean behind it, low and high bound what is possible.

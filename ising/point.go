@@ -66,7 +66,7 @@ func (s *Simulation) point(index int, t float64) (Point, bool) {
 // measured gathers what the chains of a temperature measured.
 func (c Config) measured(chains []*chain) measured {
 	var blocks []block
-	if c.Replicas >= minBlocks {
+	if c.Replicas >= minReplicas {
 		per := c.perGroup()
 		for _, ch := range chains {
 			for i, g := range ch.groups {

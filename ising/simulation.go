@@ -131,7 +131,7 @@ type chain struct {
 	replicas int
 	lattice  lattice
 	done     int           // sweeps, warm-up included
-	series   batches       // of the mean of the replicas; where they are fewer than minBlocks
+	series   batches       // of the mean of the replicas; where they are fewer than minReplicas
 	groups   []moments     // else: sums over the measurements of groups of the replicas
 	measured int           // measurements so far
 	busy     time.Duration // in sweeps
@@ -178,7 +178,7 @@ func newChain(c Config, point, first, replicas int) *chain {
 	if c.Model.staggered() {
 		ch.sums.staggered = make([]int64, replicas)
 	}
-	if per := c.perGroup(); c.Replicas >= minBlocks {
+	if per := c.perGroup(); c.Replicas >= minReplicas {
 		ch.groups = make([]moments, (replicas+per-1)/per)
 	}
 	t := c.Temperatures[point]
