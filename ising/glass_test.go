@@ -54,7 +54,7 @@ func TestGlassTemperature(t *testing.T) {
 	statistical(t)
 	seeds := uint64(1)
 	if *long {
-		seeds = 8
+		seeds = 4
 	}
 	for _, c := range []struct {
 		samples     int
