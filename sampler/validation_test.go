@@ -17,12 +17,18 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-func sample(t *testing.T, spec string, data posterior.Data, k sampler.Kernel, o sampler.Options) *sampler.Result {
+func parse(t *testing.T, spec string) posterior.Spec {
 	t.Helper()
 	s, err := posterior.ParseSpec([]byte(spec))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+func sample(t *testing.T, spec string, data posterior.Data, k sampler.Kernel, o sampler.Options) *sampler.Result {
+	t.Helper()
+	s := parse(t, spec)
 	r, err := sampler.Run(context.Background(), func(int) (sampler.Density, error) { return posterior.New(s, data) }, k, o)
 	if err != nil {
 		t.Fatal(err)
@@ -118,10 +124,7 @@ func TestLogisticRegressionAgainstGrid(t *testing.T) {
 	}
 	data := posterior.Data{"x": {Rows: 40, Values: x}, "y": {Rows: 40, Values: y}}
 	spec := `{"model": "glm", "family": "bernoulli", "response": "y", "predictors": ["x"], "intercept": true, "priors": {"alpha": "normal(0, 2)", "beta": "student(3, 0, 2)"}}`
-	s, err := posterior.ParseSpec([]byte(spec))
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := parse(t, spec)
 	m, err := posterior.New(s, data)
 	if err != nil {
 		t.Fatal(err)
@@ -182,10 +185,7 @@ func TestTemperatureOfAScale(t *testing.T) {
 			}
 		}
 	}
-	s, err := posterior.ParseSpec([]byte(spec))
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := parse(t, spec)
 	density := func(int) (sampler.Density, error) { return posterior.New(s, posterior.Data{"y": {Rows: 4, Values: y}}) }
 	curve, err := sampler.HeatCapacity(t.Context(), density, sampler.NUTS{StepSize: 0.1}, []float64{0.3, 1, 2}, sampler.Options{Warmup: 500, Draws: 2000, Seed: 2})
 	if err != nil {
@@ -238,10 +238,7 @@ func TestTemperatureOfEightSchools(t *testing.T) {
 		tau := r.Summaries()[9]
 		all = append(all, []thermo.Reading{{Name: "tau", Value: tau.Mean, StdErr: tau.MCSE}, r.Energy(), r.HeatCapacity()})
 		if i == 1 {
-			s, err := posterior.ParseSpec([]byte(spec(centred)))
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := parse(t, spec(centred))
 			for _, ends := range [][2]float64{{4, 12}, {1, 4}} {
 				o.Temperature = ends[0]
 				tempered, err := sampler.RunTempered(t.Context(), func(int) (sampler.Density, error) { return posterior.New(s, data) },
@@ -276,10 +273,7 @@ func TestTemperatureOfAMixture(t *testing.T) {
 	y := []float64{-2.2, -1.9, -1.4, 0.8, 1.1, 1.9, -2.5}
 	spec := `{"model": "mixture", "response": "y", "components": 2, "priors": {"mu": "normal(0, 3)", "sigma": "gamma(4, 4)", "weights": "dirichlet(1.5)"}}`
 	data := posterior.Data{"y": {Rows: len(y), Values: y}}
-	s, err := posterior.ParseSpec([]byte(spec))
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := parse(t, spec)
 	m, err := posterior.New(s, data)
 	if err != nil {
 		t.Fatal(err)

@@ -235,16 +235,7 @@ func TestOpenAPI(t *testing.T) {
 func fetch(t *testing.T, method, address, body string, header ...string) (status int, kind, text string) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		r, err := http.NewRequestWithContext(t.Context(), method, strings.ReplaceAll(address, `\`, "%5C"), strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := 0; i < len(header); i += 2 {
-			if header[i] == "Host" {
-				r.Host = header[i+1]
-			}
-			r.Header.Set(header[i], header[i+1])
-		}
+		r := requestOf(t, method, strings.ReplaceAll(address, `\`, "%5C"), body, header...)
 		answer, err := http.DefaultClient.Do(r)
 		if err != nil {
 			t.Fatal(err)

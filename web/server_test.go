@@ -25,8 +25,8 @@ import (
 	"github.com/kelvin-ml/kelvin/run"
 )
 
-// ask sends a request and returns the status and the body of the answer.
-func ask(t *testing.T, method, address, body string, header ...string) (int, string) {
+// requestOf makes a request with headers, given as names and values.
+func requestOf(t *testing.T, method, address, body string, header ...string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
 	if err != nil {
@@ -38,6 +38,13 @@ func ask(t *testing.T, method, address, body string, header ...string) (int, str
 		}
 		r.Header.Set(header[i], header[i+1])
 	}
+	return r
+}
+
+// ask sends a request and returns the status and the body of the answer.
+func ask(t *testing.T, method, address, body string, header ...string) (int, string) {
+	t.Helper()
+	r := requestOf(t, method, address, body, header...)
 	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	answer, err := client.Do(r)
 	if err != nil {

@@ -27,6 +27,11 @@ export function withError(x: number | null, error: number | null): string {
   return `${x.toFixed(place)} ± ${error.toFixed(place)}`.replace(/^-/, '−');
 }
 
+/** A reading: in brackets where it is not valid. */
+export function read(r: { value: number | null; stderr: number | null; valid: boolean }): string {
+  return r.value === null ? '–' : r.valid ? withError(r.value, r.stderr) : `(${withError(r.value, r.stderr)})`;
+}
+
 /** Whether a temperature is below zero by more than two standard errors, and so that of a passing state. */
 export const passing = (x: number | null, error: number | null) => x !== null && x + 2 * (error ?? 0) < 0;
 
